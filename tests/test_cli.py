@@ -163,6 +163,17 @@ def test_info_lists_driver_and_devices(capsys, monkeypatch):
     assert rows["cuda"] == "runs on device 0"
 
 
+def test_info_says_on_which_of_several_devices_kernels_run(capsys, monkeypatch):
+    with_device(monkeypatch, count=3)
+    monkeypatch.setattr(availability, "package", lambda: "0.30.4")
+    monkeypatch.setattr(availability, "compilers", dict)
+    old = {1: "too old"}
+    monkeypatch.setattr(availability, "unavailable", lambda device=0: old.get(device, ""))
+    rows = rows_of_info(capsys)
+    assert len(rows["device"]) == 3
+    assert rows["cuda"] == "runs on cuda:0, cuda:2"
+
+
 def test_demo_without_a_device_says_so_in_one_line(capsys, monkeypatch):
     no_driver(monkeypatch)
     assert cli.main(["demo", "--target", "cuda"]) == 2

@@ -2,19 +2,20 @@
 
 import inspect
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from fake_driver import no_driver, with_device
 from trainer_cases import TARGETS
 
-from fastnn import SGD, Dense, InvalidInput, Network, TargetUnavailable
+from fastnn import SGD, Dense, InvalidInput, LayerNorm, Network, TargetUnavailable
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu import bfloat16
 from fastnn.targets.cuda.host import availability
 from fastnn.targets.cuda.host.worthwhile import step_operations
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, engine_class
+from fastnn.targets.selection import choose, engine_class, is_cuda, new_engine, parse
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -43,7 +44,7 @@ def test_auto_chooses_the_processor_where_there_is_no_device_and_says_so(monkeyp
 
 def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda *_: "")
     name, reason = choose("auto", problem_of(128, batch_size=64))
     assert name == "cuda"
     assert reason.startswith("auto chose cuda: Some Card, compute capability 9.0, 2.0 GiB, ")
@@ -51,7 +52,7 @@ def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
 
 def test_auto_leaves_small_work_to_the_processor_unless_many_networks_are_trained(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda *_: "")
     name, reason = choose("auto", problem_of(4, 8))
     assert name == "cpu"
     assert reason == (
@@ -77,7 +78,7 @@ def test_operations_of_a_step_are_those_of_its_products():
 
 def test_auto_says_what_a_device_lacks(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(availability, "unavailable", lambda precision: "looked for numba-cuda")
+    monkeypatch.setattr(availability, "unavailable", lambda *_: "looked for numba-cuda")
     name, reason = choose("auto", problem_of(512, 512))
     assert (name, reason) == (
         "cpu",
@@ -106,7 +107,7 @@ def test_a_precision_of_tensor_cores_needs_cuda(monkeypatch):
     with pytest.raises(TargetUnavailable, match="'tf32' needs target 'cuda', which 'auto' did not"):
         choose("auto", problem)
     with_device(monkeypatch)
-    monkeypatch.setattr(availability, "unavailable", lambda precision: "")
+    monkeypatch.setattr(availability, "unavailable", lambda *_: "")
     assert choose("auto", problem)[0] == choose("cuda", problem)[0] == "cuda"
 
 
@@ -140,6 +141,69 @@ def test_the_engine_of_cuda_is_imported_when_it_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", None)  # an import of it fails
     with pytest.raises(TargetUnavailable, match="cannot be imported .*or use target='cpu'"):
         engine_class("cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("cpu", ("cpu", None)), ("cuda", ("cuda", None)), ("cuda:0", ("cuda", 0)),
+     ("cuda:31", ("cuda", 31)), ("auto", ("auto", None))],
+)  # fmt: skip
+def test_a_name_says_what_computes_and_on_which_device(name, parts):
+    assert parse(name) == parts
+    assert is_cuda(name) == (parts[0] == "cuda")
+
+
+@pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:1 ", "cuda:1.0"])
+def test_a_device_is_named_by_its_number(name):
+    with pytest.raises(InvalidInput, match=f"unknown target '{name}': .* as in 'cuda:0'"):
+        choose(name)
+
+
+@pytest.mark.parametrize("name", ["cpu:0", "auto:1", "gpu:1", "CUDA:1", "cuda1"])
+def test_no_other_target_has_numbers(name):
+    with pytest.raises(InvalidInput, match=f"unknown target '{name}'.* Known: .*cuda:N"):
+        choose(name)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "device 2: there is 1 device, cuda:0"),
+     (2, "device 2: there are 2 devices, cuda:0 to cuda:1")],
+)  # fmt: skip
+def test_a_device_beyond_those_there_are_is_refused_with_their_number(monkeypatch, count, said):
+    with_device(monkeypatch, count=count)
+    with pytest.raises(TargetUnavailable, match=f"target 'cuda:2' cannot run here: .*{said}"):
+        choose("cuda:2")
+
+
+def test_a_device_is_looked_at_by_its_own_number(monkeypatch):
+    with_device(monkeypatch, count=2)
+    said = availability.driver()
+    first, second = said.devices
+    old = replace(second, capability=(7, 5))
+    monkeypatch.setattr(availability, "driver", lambda: replace(said, devices=(first, old)))
+    assert availability.usable("tf32", 0) is first and availability.usable("tf32", 1) is None
+    found, remedies = availability._device("tf32", 1)
+    assert any("8.0 or later: Some Card, compute capability 7.5" in each for each in found)
+    assert "use target='cuda:0'" in remedies
+
+
+def test_what_a_device_cannot_train_names_the_target_as_it_was_asked_for(monkeypatch):
+    with_device(monkeypatch, count=2)
+    network = Network(4, [Dense(3), LayerNorm(), Dense(2)])
+    problem = Problem(network, "mse", SGD(0.1), 8, 0.0, 0.0, "float32", 0)
+    with pytest.raises(InvalidInput, match="target 'cuda:1' does not have LayerNorm"):
+        choose("cuda:1", problem)
+
+
+def test_an_engine_is_made_on_the_device_that_its_target_names(monkeypatch):
+    def made(problem, threads, **others):
+        return problem, threads, others
+
+    there = SimpleNamespace(Engine=made)
+    monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", there)
+    assert new_engine("cuda:3", "problem", 2) == ("problem", 2, {"device": 3})
+    assert new_engine("cuda", "problem", group="all") == ("problem", None, {"group": "all"})
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -26,7 +26,9 @@ def add(commands: Any) -> None:
         "the machine was busy otherwise nobody knows. Compiling is left out, and said.",
         example="fastnn bench --target cpu --threads 1",
     )
-    parser.add_argument("--target", default="cpu", help="cpu (default), cuda, numpy or auto")
+    parser.add_argument(
+        "--target", default="cpu", help="cpu (default), cuda, cuda:1, numpy or auto"
+    )
     parser.add_argument(
         "--dtype",
         default="float32",

@@ -84,16 +84,17 @@ def warm(options: argparse.Namespace) -> int:
     from fastnn.storage.kernels.entries import ENTRIES
     from fastnn.storage.kernels.loading import prepare
     from fastnn.storage.kernels.machine import DISABLE_JIT
+    from fastnn.targets.selection import parse
 
     if DISABLE_JIT:
         raise TargetUnavailable("NUMBA_DISABLE_JIT is set, so that nothing can be compiled ahead")
     begun = time.perf_counter()
     dtypes = [options.dtype] if options.dtype else ["float32", "float64"]
-    if options.target not in ("cpu", "cuda"):
+    if (kind := parse(options.target).kind) not in ("cpu", "cuda"):
         raise unknown_name("target to warm", options.target, ("cpu", "cuda"))
     for dtype in dtypes:
         _train(options, dtype)
-    if options.target == "cpu":
+    if kind == "cpu":
         prepare([name for name in ENTRIES if "_float" not in name or name.endswith(tuple(dtypes))])
         for name, state in kernels().items():
             if name == "made for" or name == "shuffle" or name.endswith(tuple(dtypes)):

@@ -22,7 +22,9 @@ def add(commands: Any) -> None:
         "others.",
         example="fastnn demo --epochs 5",
     )
-    parser.add_argument("--target", default="cpu", help="cpu (default), cuda, numpy or auto")
+    parser.add_argument(
+        "--target", default="cpu", help="cpu (default), cuda, cuda:1, numpy or auto"
+    )
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default {EPOCHS}")
     parser.add_argument("--threads", type=int, default=None, help="default: chosen from the work")
     parser.set_defaults(run=demo, parser=parser)

@@ -76,6 +76,10 @@ def _facts() -> dict[str, Any]:
         found[name] = number or "not found"
     missing = availability.unavailable()
     found["cuda"] = f"cannot run: {missing}" if missing else "runs on device 0"
+    if len(said.devices) > 1:
+        able = [n for n in range(len(said.devices)) if not availability.unavailable(device=n)]
+        if able:
+            found["cuda"] = f"runs on {', '.join(f'cuda:{n}' for n in able)}"
     if not missing and availability.simulated():
         found["cuda"] = "runs in Numba's simulator"
     found["cache"] = str(folder())

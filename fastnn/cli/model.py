@@ -19,6 +19,7 @@ from fastnn.tabular.label import Label, missing_in, numbers_of
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns, Preparation, Scaled
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed
+from fastnn.targets.selection import is_cuda
 from fastnn.training import scores
 from fastnn.training.ensemble import measured_of
 
@@ -244,7 +245,7 @@ class TableModel(Described):
 
     def read(self, data: Table | Matrix, decimal: str) -> tuple[Any, Met]:
         """Return the features of data, and what was met in them."""
-        sparse = False if self.trainer.target == "cuda" else None
+        sparse = False if is_cuda(self.trainer.target) else None
         return self.preparation.apply(self._known(data), sparse, decimal)
 
     def outcomes(self, targets: np.ndarray) -> np.ndarray:

@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
 def _add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("model", metavar="MODEL", help="a file of fastnn train")
     add_data(parser, what)
-    parser.add_argument("--target", metavar="NAME", help="cpu, cuda, numpy or auto")
+    parser.add_argument("--target", metavar="NAME", help="cpu, cuda, cuda:1, numpy or auto")
     parser.add_argument("--threads", type=int, metavar="N", help="default: chosen from the work")
     parser.add_argument("--quiet", action="store_true", help="print errors and results only")
 

@@ -41,17 +41,20 @@ def check_names(options: argparse.Namespace) -> None:
     """
     from fastnn.inputs.problem import PRECISIONS
     from fastnn.rules.table import ACTIVATIONS, LOSSES, unknown_name
-    from fastnn.targets.selection import TARGETS
+    from fastnn.targets.selection import TARGETS, is_cuda, parse
 
     if options.hidden is not None:
         hidden_of(options.hidden)
     task_for(options.task, options.loss)
+    target = options.target
+    if target is not None and is_cuda(target):
+        target = parse(target).kind
     for kind, asked, known in (
         ("optimizer", options.optimizer, OPTIMIZERS),
         ("schedule", options.schedule, SCHEDULES),
         ("activation", options.activation, ACTIVATIONS),
         ("loss", options.loss, ["auto", *LOSSES]),
-        ("target", options.target, TARGETS),
+        ("target", target, TARGETS),
         ("dtype", options.dtype, ("float32", "float64")),
         ("precision", options.precision, PRECISIONS),
     ):

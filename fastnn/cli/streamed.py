@@ -123,7 +123,9 @@ def source_of(options: argparse.Namespace) -> Source | None:
                 f"{name} needs all rows in memory, and those of {called(options.data)} are read "
                 f"from the files while training, {why}; pass fewer rows, or leave {name} out"
             )
-    if options.target in ("cuda", "auto"):
+    from fastnn.targets.selection import is_cuda
+
+    if options.target == "auto" or is_cuda(options.target or ""):
         raise InvalidInput(
             f"--target {options.target}: the rows of {called(options.data)} are read from the "
             f'files while training, {why}, which target "cpu" does; leave --target out'

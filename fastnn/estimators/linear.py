@@ -48,7 +48,6 @@ from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
 from fastnn.schedules import InverseScaling, Schedule
-from fastnn.targets.selection import TARGETS
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -104,7 +103,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "standardize": ["boolean"],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, callable, None],
-        "target": [StrOptions(set(TARGETS))],
+        "target": [str],
         "dtype": "no_validation",
         "n_jobs": [Integral, None],
     }

@@ -42,7 +42,6 @@ from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
-from fastnn.targets.selection import TARGETS
 from fastnn.training.metrics import PREFIX, MetricName
 from fastnn.training.trainer import Trainer
 
@@ -144,7 +143,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         "standardize": ["boolean"],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "callbacks": [list, tuple, callable, None],
-        "target": [StrOptions(set(TARGETS))],
+        "target": [str],
         "dtype": "no_validation",
         "precision": "no_validation",  # a Trainer does that
         "n_jobs": [Integral, None],

@@ -24,7 +24,11 @@ _TO_HOST = {
 
 
 class Reader(Protocol):
-    """What the CUDA target does with arrays on the device; `memory` is as its kernels take it."""
+    """What the CUDA target does with arrays on a device; `memory` is as its kernels take it."""
+
+    @property
+    def device(self) -> int:
+        """The number of the device."""
 
     def open(self, value: Any) -> Any:
         """Return the memory of an array of any library, with `shape`, `strides` and `dtype`.
@@ -61,12 +65,15 @@ class DeviceArray:
     ----------
     memory
         What kernels take: an array of Numba. It keeps the caller's array alive.
+    device
+        The number of the device.
     shape, strides, dtype, ndim
         As of a NumPy array.
     """
 
     def __init__(self, memory: Any, reader: Reader) -> None:
         self.memory, self._reader = memory, reader
+        self.device: int = reader.device
         self.shape: tuple[int, ...] = tuple(int(size) for size in memory.shape)
         self.strides: tuple[int, ...] = tuple(int(step) for step in memory.strides)
         self.dtype: np.dtype[Any] = np.dtype(memory.dtype)
@@ -172,6 +179,11 @@ def open_device_array(value: Any, what: str, reader: Reader | None) -> DeviceArr
             f"{what} ({_name(value)}) cannot be read on the device: {error}; pass "
             f"{_to_host(value, what)}"
         ) from error
+
+
+def wrong_device(there: int, here: int) -> str:
+    """Return what is wrong with an array on one device where another one computes."""
+    return f"it is on device {there}, but fastnn computes on device {here}: choose 'cuda:{there}'"
 
 
 def refusal(value: Any, what: str) -> InvalidInput:

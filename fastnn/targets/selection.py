@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
@@ -17,8 +18,44 @@ if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
     from fastnn.inputs.problem import Precision, Problem
 
-Target = Literal["cpu", "numpy", "cuda", "auto"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+Kind = Literal["cpu", "numpy", "cuda", "auto"]
+# For type checkers, which know no patterns; any number of a device is taken.
+Device = Literal[
+    "cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4", "cuda:5", "cuda:6", "cuda:7", "cuda:8",
+    "cuda:9", "cuda:10", "cuda:11", "cuda:12", "cuda:13", "cuda:14", "cuda:15",
+]  # fmt: skip
+Target = Kind | Device
+TARGETS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Parsed(NamedTuple):
+    """A target's name in its parts: what computes, and the number of a device where one is given.
+
+    >>> parse("cuda:1"), parse("cuda").device
+    (Parsed(kind='cuda', device=1), None)
+    """
+
+    kind: Kind
+    device: int | None = None
+
+
+def parse(name: Any) -> Parsed:
+    """Return the parts of a target's name, or raise `InvalidInput` where nothing is called so."""
+    if isinstance(name, str):
+        if name in TARGETS:
+            return Parsed(name)
+        if found := re.fullmatch("cuda:(0|[1-9][0-9]*)", name):
+            return Parsed("cuda", int(found[1]))
+        if name.startswith("cuda:"):
+            raise InvalidInput(
+                f"unknown target {name!r}: a device is named by its number, as in 'cuda:0'"
+            )
+    raise unknown_name("target", name, [*TARGETS, "cuda:N"])
+
+
+def is_cuda(name: str) -> bool:
+    """Return whether a target of this name is a CUDA device; nothing but that is looked at."""
+    return name.partition(":")[0] == "cuda"
 
 
 def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tuple[Target, str]:
@@ -30,7 +67,8 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     Parameters
     ----------
     name
-        One of `TARGETS`.
+        One of `TARGETS`, or "cuda:N", the device of that number; "cuda" is the first of them, or
+        where several processes train together the one of each.
     problem
         What is to be computed, if that is known: its precision has to be one of the target's, and
         "auto" takes CUDA only for work that is worth it.
@@ -44,25 +82,24 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     TargetUnavailable
         A target that cannot run here: what was looked for, what was found, and what to install.
     """
-    if not isinstance(name, str) or name not in TARGETS:
-        raise unknown_name("target", name, TARGETS)
+    kind, device = parse(name)
     precision: Precision = "float32" if problem is None else problem.precision
-    if name == "cuda" and problem and (lacking := _lacks(problem)):
-        raise InvalidInput(f"target 'cuda' {lacking}; use target='cpu' or 'auto'")
-    if name == "auto":
+    if kind == "cuda" and problem and (lacking := _lacks(problem)):
+        raise InvalidInput(f"target {name!r} {lacking}; use target='cpu' or 'auto'")
+    if kind == "auto":
         return _choose_for(problem, precision, restarts)
-    if name == "cuda":
+    if kind == "cuda":
         from fastnn.targets.cuda.host import availability
 
-        missing = availability.unavailable(precision)
+        missing = availability.unavailable(precision, device or 0)
         if missing:
-            raise TargetUnavailable(f"target 'cuda' cannot run here: {missing}")
-    elif name == "cpu" and precision == "tf32":
+            raise TargetUnavailable(f"target {name!r} cannot run here: {missing}")
+    elif kind == "cpu" and precision == "tf32":
         raise InvalidInput(
             "precision 'tf32' needs target 'cuda', or 'numpy', which is slow, not 'cpu'; use "
             "precision='float32' here"
         )
-    elif name == "cpu" and (missing := _cpu_lacks(precision)):
+    elif kind == "cpu" and (missing := _cpu_lacks(precision)):
         raise TargetUnavailable(
             f"precision {precision!r} on target 'cpu' needs {missing}; use precision='float32', "
             "target='cuda', or target='numpy', which is slow"
@@ -120,25 +157,31 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
     return "cpu", f"auto chose cpu: {against}"
 
 
+def runs_on_cuda(name: Any, problem: Problem | None = None, restarts: int = 1) -> bool:
+    """Return whether CUDA is what `choose` chooses for these."""
+    return is_cuda(choose(name, problem, restarts)[0])
+
+
 def reader_of(name: str) -> Reader | None:
     """Return what the target called `name` reads arrays on a device with; None: it does not.
 
     `name` is one that `choose` returned.
     """
-    if name != "cuda":
+    kind, device = parse(name)
+    if kind != "cuda":
         return None
     from fastnn.targets.cuda.host.reader import DeviceReader
 
-    return DeviceReader()
+    return DeviceReader(device or 0)
 
 
 def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) -> None:
     """Raise `InvalidInput` where one of these is sparse, or a table, and nothing reads it so.
 
-    `name` is one of `TARGETS`, and `restarts` as for `choose`.
+    `name` and `restarts` are as for `choose`.
     """
     if any(isinstance(value, TableRows) for value in values):
-        if choose(name, problem, restarts)[0] == "cuda":
+        if runs_on_cuda(name, problem, restarts):
             raise InvalidInput(
                 "X is in the files of a table, which target 'cuda' does not read"
                 + (", and 'auto' chose it" if name == "auto" else "")
@@ -158,7 +201,7 @@ def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) ->
             f"X is sparse ({kinds[0]}), but the first layer is a {first.kind}, which leaves no "
             "number 0; begin the network with a Dense, or pass X.toarray()"
         )
-    if choose(name, problem, restarts)[0] == "cuda":
+    if runs_on_cuda(name, problem, restarts):
         raise InvalidInput(
             f"X is sparse ({kinds[0]}), which target 'cuda' does not read"
             + (", and 'auto' chose it" if name == "auto" else "")
@@ -174,7 +217,7 @@ def describe(reason: str, engine: Any) -> str:
     return f"{reason}; {engine.description}" if reason and engine.description else reason
 
 
-def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
+def engine_class(name: str) -> Callable[..., Engine]:
     """Return the Engine of the target called `name`, one that `choose` returned.
 
     Raises
@@ -182,14 +225,25 @@ def engine_class(name: str) -> Callable[[Problem, int | None], Engine]:
     TargetUnavailable
         What the target is written with cannot be imported.
     """
-    modules, find = _IMPORTS[name]
+    modules, find = _IMPORTS[parse(name).kind]
     # Numba, which is behind 'cuda', cannot be imported again after an interruption.
     return find() if all(map(_imported, modules)) else uninterrupted(find)
 
 
+def new_engine(name: str, problem: Problem, threads: int | None = None, **others: Any) -> Engine:
+    """Return an engine of the target called `name`, on the device that it may give the number of.
+
+    `others` are arguments of all engines, and errors as of `engine_class`.
+    """
+    device = parse(name).device
+    if device is not None:
+        others["device"] = device
+    return engine_class(name)(problem, threads, **others)
+
+
 def side_by_side_class(name: str) -> type[SideBySide]:
     """Return what adds up predictions of engines of the target called `name`, which are there."""
-    if name != "cpu":
+    if parse(name).kind != "cpu":
         return SideBySide
     from fastnn.targets.cpu import side_by_side
 
@@ -203,13 +257,13 @@ def _imported(module: str) -> bool:
     return there is not None and not getattr(spec, "_initializing", False)
 
 
-def _import_numpy() -> Callable[[Problem, int | None], Engine]:
+def _import_numpy() -> Callable[..., Engine]:
     from fastnn.targets import numpy as reference
 
     return reference.Engine
 
 
-def _import_cuda() -> Callable[[Problem, int | None], Engine]:
+def _import_cuda() -> Callable[..., Engine]:
     try:
         from fastnn.targets.cuda.engine import Engine as CudaEngine
     except ImportError as error:
@@ -220,7 +274,7 @@ def _import_cuda() -> Callable[[Problem, int | None], Engine]:
     return CudaEngine
 
 
-def _import_cpu() -> Callable[[Problem, int | None], Engine]:
+def _import_cpu() -> Callable[..., Engine]:
     try:
         from fastnn.targets.cpu.engine import Engine as CpuEngine
         from fastnn.targets.numpy import activations, losses  # noqa: F401 - what scores need
@@ -233,7 +287,7 @@ def _import_cpu() -> Callable[[Problem, int | None], Engine]:
 
 
 # What is imported for a target, and what does it.
-_IMPORTS = {
+_IMPORTS: dict[Kind, Any] = {
     "numpy": (("fastnn.targets.numpy",), _import_numpy),
     "cuda": (("fastnn.targets.cuda.engine",), _import_cuda),
     "cpu": (("fastnn.targets.cpu.engine", "fastnn.targets.numpy.losses"), _import_cpu),

@@ -19,7 +19,14 @@ from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
 from fastnn.storage.model_kinds import ENSEMBLE, check_kind
 from fastnn.targets.engine import SideBySide
-from fastnn.targets.selection import Target, choose, engine_class, side_by_side_class
+from fastnn.targets.selection import (
+    Target,
+    choose,
+    new_engine,
+    parse,
+    reader_of,
+    side_by_side_class,
+)
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.training.combining import (
@@ -434,7 +441,7 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
         names, inputs = member.feature_names, problem.network.inputs
-        key = member.view, inputs, names, problem.dtype, target == "cuda"
+        key = member.view, inputs, names, problem.dtype, reader_of(target)
         group, _ = readers.setdefault(key, (len(readers), member))
         by_target.setdefault(target, []).append((member, group, weight))
     threads = available_threads() if threads is None else threads
@@ -445,7 +452,7 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
         problems = [averaging_problem(member.problem) for member in chosen]
         kind = side_by_side_class(target)
         seats = kind.seats(problems, threads)
-        engines = [engine_class(target)(problem, seats) for problem in problems]
+        engines = [new_engine(target, problem, seats) for problem in problems]
         for engine, problem, member in zip(engines, problems, chosen, strict=True):
             engine.load(member._parameters, start_slots(problem, member._parameters))
         together.append(kind(engines, groups, shares, seats, _rates if counts else None))
@@ -533,7 +540,9 @@ def _from_file(
             own = [name for name in tensors if name.startswith(prefix)]
             arrays = {name.removeprefix(prefix): tensors.pop(name) for name in own}
             parameters, _ = from_tensors(without_state(problem), arrays, where)
-            choose(plain["target"])
+            parse(plain["target"])
+            if target is None:
+                choose(plain["target"])
             if precision is not None:
                 problem = problem.changed(precision=precision)
             score, view = plain["score"], view_from_plain(plain["view"], where)

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, shown
 from fastnn.rules.table import unknown_name
 from fastnn.tables import data_frame, html_table, html_text
+from fastnn.targets.selection import is_cuda
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
 from fastnn.training.series import Prefix, Series, pack, unpack
@@ -224,7 +225,7 @@ class History:
     @property
     def where(self) -> str:
         """The target in words, with its threads where those are a processor's."""
-        if self.target == "cuda":
+        if is_cuda(self.target):
             return self.target
         return f"{self.target}, {self.threads} thread{'s' * (self.threads != 1)}"
 

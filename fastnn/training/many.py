@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
+from fastnn.targets.selection import is_cuda, parse
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback
 from fastnn.training.executors import train_elsewhere
@@ -128,7 +129,7 @@ def _groups(members: Sequence[Member]) -> list[list[int]]:
     groups: list[list[int]] = []
     on_device: list[list[int]] = []
     for index, member in enumerate(members):
-        if member.model.history.target != "cuda":
+        if not is_cuda(member.model.history.target):
             groups.append([index])
             continue
         alike = (group for group in on_device if _alike(members[group[0]], member))
@@ -149,6 +150,7 @@ def _alike(member: Member, other: Member) -> bool:
     return (
         member.data is other.data
         and member.model.shuffle == other.model.shuffle
+        and member.model.history.target == other.model.history.target
         and one_launch(member.model.problem, other.model.problem)
     )
 
@@ -158,4 +160,5 @@ def _together(members: Sequence[Member], group: list[int]) -> bool:
     from fastnn.targets.cuda.batched_models import worth_it
 
     first = members[group[0]]
-    return len(group) == 1 or worth_it(first.model.problem, len(group), first.data)
+    device = parse(first.model.history.target).device or 0
+    return len(group) == 1 or worth_it(first.model.problem, len(group), first.data, device)

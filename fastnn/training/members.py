@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, StrayAccess, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.targets.selection import describe
+from fastnn.targets.selection import describe, parse
 from fastnn.training.callbacks import Bundled, Callback, own_callbacks
 from fastnn.training.loop import Training
 from fastnn.training.metrics import Metric
@@ -314,7 +314,8 @@ def _seat_together(trainers: list[Stateful], ending: ExitStack) -> list[Seat]:
         return []
     from fastnn.targets.cuda.batched_models import Several
 
-    several = Several([each.problem for each in trainers])
+    device = parse(trainers[0].history.target).device or 0
+    several = Several([each.problem for each in trainers], device)
     ending.callback(several.close)
     for trainer, seat in zip(trainers, several.seats, strict=True):
         trainer._state = trainer._state._replace(engine=seat)

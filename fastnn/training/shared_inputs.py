@@ -34,7 +34,7 @@ class SharedInputs:
         reader = reader_of(choose(target, problem)[0])
         kind = (
             network.inputs, network.outputs, problem.loss, problem.ignore_nan, problem.dtype,
-            reader is None,
+            reader,
         )  # fmt: skip
         if kind not in self._found:
             data = check_data(problem, *self._given, reader=reader, streams=True)

@@ -11,7 +11,7 @@ from fastnn.inputs.device_arrays import on_device
 from fastnn.inputs.parameters import Parameters, copy_of, start_slots
 from fastnn.inputs.problem import Problem
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import Target, check_reads, choose, engine_class, reader_of
+from fastnn.targets.selection import Target, check_reads, choose, new_engine, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.training.combining import without_state
 from fastnn.training.predictor import Predictor
@@ -114,7 +114,7 @@ class Snapshot(Predictor):
                 problem = self._problem
                 if problem.batch_size > 1:  # else the order of sums may be the optimizer's
                     problem = without_state(problem)
-                engine = engine_class(choose(self.target, problem)[0])(problem, None)
+                engine = new_engine(choose(self.target, problem)[0], problem)
                 engine.load(self._parameters, start_slots(problem, self._parameters))
                 self._engine = engine
             return self._engine

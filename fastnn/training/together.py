@@ -24,7 +24,7 @@ from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.ranks.shares import Rows, batches_of_own, parts_of_batches
 from fastnn.ranks.watch import watching
 from fastnn.storage.kernels.machine import register_shape
-from fastnn.targets.selection import choose
+from fastnn.targets.selection import choose, runs_on_cuda
 from fastnn.threads.atomic import at_once
 from fastnn.training.callbacks import Looks
 from fastnn.training.callbacks.checkpoint import Checkpoint
@@ -90,7 +90,7 @@ def check_group(trainer: Stateful, restarts: int, calls: tuple[Any, ...]) -> Non
         return
     problem, target = trainer.problem, trainer.target
     every = trainer._group.every
-    if every is not None and choose(target, problem)[0] == "cuda":
+    if every is not None and runs_on_cuda(target, problem):
         raise InvalidInput(
             f"synchronise={every} makes steps of its own on each process, which target 'cuda' does "
             "not; use synchronise='step', or target='cpu'"

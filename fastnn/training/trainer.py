@@ -92,7 +92,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         sees; before, the trainer has no parameters and can only be set, copied, pickled and fit.
     target
         "cpu", "cuda", "numpy", or "auto": CUDA where there is a device and the work is worth it,
-        else the CPU; `history.reason` says which and why.
+        else the CPU; `history.reason` says which and why. "cuda" is the first device, and "cuda:1"
+        the one of that number.
     threads
         The most threads of the processor that train, 1 to 1024; fewer do where the system starts no
         more. None chooses, whenever `fit` begins, from the work in a step and from what the process

@@ -18,7 +18,7 @@ from fastnn.network import unknown_inputs
 from fastnn.ranks.group import Group, check_synchronise
 from fastnn.rules.table import update_row
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import Target, choose, engine_class
+from fastnn.targets.selection import Target, choose, new_engine
 from fastnn.threads.atomic import Turn, at_once, new_lock
 from fastnn.training.history import History
 from fastnn.training.model_files import Stored
@@ -457,9 +457,10 @@ class Stateful(Predictor, Stored):
         """Return the state, with an engine that works from it; to be called under `_using`."""
         state = self._state
         if state.engine is None:
-            make = engine_class(choose(state.run.target, state.problem)[0])
+            target = choose(state.run.target, state.problem)[0]
             others = {} if self._group is None else {"group": self._group}
-            state = state._replace(engine=make(state.problem, state.run.threads, **others))
+            engine = new_engine(target, state.problem, state.run.threads, **others)
+            state = state._replace(engine=engine)
         if state.arrays is not None:
             state = state._replace(arrays=None, snapshot=state.engine.pack(*state.arrays))
         self._state = state

@@ -2,13 +2,15 @@
 
 Kernels are noted, and do nothing; or else they are compiled, and run as `ptx` does. What Numba
 and fastnn do around kernels is done for real: types of arguments, arrays and their slices, copies,
-streams, events, graphs. For a process of its own: `install` cannot be undone.
+streams, events, graphs. There may be several devices: what is on one is refused where another one
+is current. For a process of its own: `install` cannot be undone.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
+import threading
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -41,13 +43,30 @@ class Launch(NamedTuple):
     cooperative: bool
 
 
+class Contexts(threading.local):
+    """The devices whose contexts a thread has pushed; the last one is current."""
+
+    def __init__(self) -> None:
+        self.pushed: list[int] = []
+
+    @property
+    def current(self) -> int:
+        """The number of the current device; nothing works without one."""
+        assert self.pushed, "no device is current"
+        return self.pushed[-1]
+
+
+count = 1  # of devices, until the first is used
+contexts = Contexts()
+STREAM, EVENT = 7, 9  # handles on the first device; a hundred more on each of the others
 interpreting = False  # whether kernels are compiled, and their PTX is run
 launches: list[Launch] = []
 compiled: list[str] = []
-allowed: dict[int, int] = {}  # bytes of shared memory, by kernel
+allowed: dict[tuple[int, int], int] = {}  # bytes of shared memory, by kernel and device
 graphs: list[Graph] = []
 blocks: dict[int, Any] = {}  # memory in use, by address
 sizes: dict[int, int] = {}  # bytes of it
+owners: dict[int, int | None] = {}  # the device that it is on; None: the host
 errors: dict[str, Any] = {}  # what functions of the driver are to fail with, by name
 
 
@@ -86,10 +105,11 @@ class Device:
     """What stands for `cuda.core.Device`."""
 
     def __init__(self, number: int) -> None:
-        assert number == 0
+        self.number = number
 
     def set_current(self) -> None:
-        """There is no other."""
+        """Be the current one, which it is already."""
+        assert self.number == contexts.current
 
     def create_graph_builder(self) -> GraphBuilder:
         """Return what captures launches, in a non-blocking stream of its own."""
@@ -122,7 +142,7 @@ class GraphBuilder:
 
     def __init__(self) -> None:
         GraphBuilder.open += 1
-        self.stream, self.captured, self.building = Stream(8), [], False
+        self.stream, self.captured, self.building = Stream(8 + 100 * contexts.current), [], False
         self.stream.builder = self
 
     def close(self) -> None:
@@ -152,7 +172,10 @@ class GraphBuilder:
 
 def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
     """Note a launch, if CUDA would let it be."""
-    assert config.shmem_size <= allowed.get(kernel.number, SHARED_BYTES_BY_RIGHT)
+    here = contexts.current
+    assert config.shmem_size <= allowed.get((kernel.number, here), SHARED_BYTES_BY_RIGHT)
+    check_stream(stream.handle)
+    assert all(device_of(argument) in (None, here) for argument in arguments), kernel.name
     threads = config.block[0]
     made = Launch(
         kernel.name, config.grid[0], threads, config.shmem_size, len(arguments), stream.handle,
@@ -163,6 +186,21 @@ def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
         stream.builder.captured.append((config, kernel, arguments))
     elif interpreting:
         interpret(config, kernel, arguments)
+
+
+def check_stream(handle: Any) -> None:
+    """Check that a stream, or an event, is on the current device; 0 is the default stream there."""
+    number = int(getattr(handle, "value", handle) or 0)
+    assert not number or number // 100 == contexts.current, (number, contexts.pushed)
+
+
+def device_of(argument: Any) -> int | None:
+    """Return the number of the device that an argument points to, None where it is no pointer."""
+    place = getattr(argument, "value", argument)
+    if not isinstance(place, int):
+        return None
+    start = max((a for a in list(blocks) if a <= place), default=0)
+    return owners[start] if start and place < start + sizes[start] else None
 
 
 def interpret(config: Any, kernel: Any, arguments: tuple[Any, ...]) -> None:
@@ -202,44 +240,59 @@ def install() -> None:
     made = driver.driver
     driver._logger = driver.make_logger()
     made.is_initialized, made.initialization_error, made.pid = True, None, driver._getpid()
-    context = binding.CUcontext(1)
 
     def allocate(size: int, flags: int = 0) -> Any:
         block = ctypes.create_string_buffer(int(size) + 256)
         address = (ctypes.addressof(block) + 255) // 256 * 256
         blocks[address], sizes[address] = block, int(size)
+        owners[address] = contexts.current
         return binding.CUdeviceptr(address)
 
     def copy(target: Any, source: Any, size: int, stream: Any = None) -> None:
+        check_stream(stream)
+        assert {device_of(int(target)), device_of(int(source))} <= {None, contexts.current}
         ctypes.memmove(int(target), int(source), int(size))
+
+    def clear(place: Any, value: int, size: int, stream: Any) -> None:
+        check_stream(stream)
+        ctypes.memset(int(place), value, size)
+
+    def free(address: Any) -> None:
+        assert contexts.pushed, "memory is let go where no device is current"
+        blocks.pop(int(address))
+
+    def on_stream(*handles: Any) -> None:
+        check_stream(handles[0])
+
+    def host(address: int) -> int:
+        owners[address] = None  # it is on no device
+        return address
 
     def nothing(*arguments: Any) -> None:
         pass
 
     functions = {
-        "cuCtxGetCurrent": lambda: context,
-        "cuCtxGetDevice": lambda: 0,
-        "cuCtxPopCurrent": lambda: context,
+        "cuCtxGetCurrent": lambda: binding.CUcontext(([-1] + contexts.pushed)[-1] + 1),
+        "cuCtxGetDevice": lambda: contexts.current,
+        "cuCtxPushCurrent": lambda context: contexts.pushed.append(int(context) - 1),
+        "cuCtxPopCurrent": lambda: binding.CUcontext(contexts.pushed.pop() + 1),
         "cuMemAlloc": allocate,
-        "cuMemHostAlloc": lambda size, flags: int(allocate(size)),
-        "cuMemFree": lambda address: blocks.pop(int(address)) and None,
-        "cuMemFreeHost": lambda address: blocks.pop(int(address)) and None,
+        "cuMemHostAlloc": lambda size, flags: host(int(allocate(size))),
+        "cuMemFree": free,
+        "cuMemFreeHost": free,
         "cuMemGetInfo": lambda: (MEMORY["free"], MEMORY["total"]),
-        "cuMemsetD8Async": lambda place, value, size, stream: ctypes.memset(
-            int(place), value, size
-        ),
-        "cuStreamCreate": lambda flags: binding.CUstream(7),
-        "cuEventCreate": lambda flags: binding.CUevent(9),
+        "cuMemsetD8Async": clear,
+        "cuStreamCreate": lambda flags: binding.CUstream(STREAM + 100 * contexts.current),
+        "cuEventCreate": lambda flags: binding.CUevent(EVENT + 100 * contexts.current),
         "cuPointerGetAttribute": lambda attribute, address: address,
     }
     functions |= dict.fromkeys(
         ("cuMemcpyHtoD", "cuMemcpyDtoH", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync"), copy
     )
-    silent = (
-        "cuInit cuCtxPushCurrent cuCtxSynchronize cuStreamDestroy cuStreamSynchronize "
-        "cuEventDestroy cuEventRecord cuEventQuery cuEventSynchronize cuStreamWaitEvent"
-    )
+    silent = "cuInit cuCtxSynchronize cuStreamDestroy cuEventDestroy cuEventQuery"
     functions |= dict.fromkeys(silent.split(), nothing)
+    streamed = "cuStreamSynchronize cuEventRecord cuEventSynchronize cuStreamWaitEvent"
+    functions |= dict.fromkeys(streamed.split(), on_stream)
 
     def failing(name: str, function: Any) -> Any:
         def call(*arguments: Any) -> Any:
@@ -256,21 +309,28 @@ def install() -> None:
         setattr(made, name, failing(name, function))
 
     class OwnDevice:
-        id, name, compute_capability = 0, "A device", (9, 0)
+        name, compute_capability = "A device", (9, 0)
         MULTIPROCESSOR_COUNT, MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 132, 232448
         context: Any = None
 
+        def __init__(self, number: int) -> None:
+            self.id = number
+
         def get_primary_context(self) -> Any:
             if self.context is None:
-                OwnDevice.context = driver.Context(self, context)
+                self.context = driver.Context(self, binding.CUcontext(self.id + 1))
             return self.context
 
-    device = OwnDevice()
-    made.get_device, made.get_device_count = lambda number=0: device, lambda: 1
+    devices: dict[int, Any] = {}
+
+    def device(number: int = 0) -> Any:
+        return devices.setdefault(number, OwnDevice(number))
+
+    made.get_device, made.get_device_count = device, lambda: count
 
     def set_attribute(which: Any, value: int, kernel: Any, device: int) -> tuple[Any]:
-        assert which.name == "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES" and device == 0
-        allowed[int(kernel)] = value
+        assert which.name == "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"
+        allowed[int(kernel), device] = value
         return (binding.CUresult.CUDA_SUCCESS,)
 
     asked: list[int] = []
@@ -282,7 +342,9 @@ def install() -> None:
 
     binding.cuEventQuery = query
     binding.cuKernelSetAttribute = set_attribute
-    binding.cuPointerGetAttribute = lambda which, address: (binding.CUresult.CUDA_SUCCESS, 0)
+    binding.cuPointerGetAttribute = lambda which, address: (
+        binding.CUresult.CUDA_SUCCESS, device_of(address) or 0
+    )  # fmt: skip
     dispatcher._Kernel, dispatcher.launch = Kernel, launch
     dispatcher.LaunchConfig = SimpleNamespace
     driver.ExperimentalStream, driver.GraphBuilder = Stream, GraphBuilder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from dataclasses import replace
 from importlib import import_module
@@ -33,6 +34,7 @@ def engine_of(
     units: int = 32,
     optimizer: Any = None,
     dtype: str = "float32",
+    device: int | None = None,
     **settings: Any,
 ) -> Engine:
     """Return an engine for a small network, with parameters; no units mean no hidden layer."""
@@ -41,17 +43,21 @@ def engine_of(
     problem = Problem(
         network, "softmax_cross_entropy", optimizer or Adam(), 32, 0.0, 0.0, dtype, 0, **settings
     )
-    made, start = Engine(problem, family=family), saved_trainer.begin(problem, "numpy", None, True)
+    made, start = (
+        Engine(problem, family=family, device=device),
+        saved_trainer.begin(problem, "numpy", None, True),
+    )
     made.load(start.parameters, start.slots)
     return made
 
 
-def data_of(engine: Engine, rows: int = 100, X: Any = None) -> Data:
+def data_of(engine: Engine, rows: int = 100, X: Any = None, device: int | None = None) -> Data:
     inputs = engine.problem.network.inputs
     X = np.ones((rows, inputs), np.float32) if X is None else X
     from fastnn.targets.cuda.host.reader import DeviceReader
 
-    return check_data(engine.problem, X, np.arange(rows) % 3, None, reader=DeviceReader())
+    device = engine._session.device if device is None else device
+    return check_data(engine.problem, X, np.arange(rows) % 3, None, reader=DeviceReader(device))
 
 
 def train(engine: Engine, data: Data, epochs: int = 1) -> None:
@@ -155,12 +161,12 @@ def worthless_capture(family: str) -> None:
     host_driver.GraphBuilder.worthless = False
 
 
-def several(family: str) -> None:
+def several(family: str, device: int = 0) -> None:
     """Train several networks at once."""
     from fastnn.targets.cuda.batched_models import Several
 
-    one = engine_of(family, optimizer=SGD(0.1))
-    some = Several([replace(one.problem, seed=seed) for seed in (1, 2, 3)])
+    one = engine_of(family, optimizer=SGD(0.1), device=device)
+    some = Several([replace(one.problem, seed=seed) for seed in (1, 2, 3)], device)
     for seat in some.seats:
         assert seat.hides_steps(seat.problem)
         seat.load(one.parameters(), one.slots())
@@ -260,19 +266,78 @@ def elsewhere(family: str) -> None:
 
     from fastnn.errors import InvalidInput
 
-    engine = engine_of(family)
-    X, success = cuda.to_device(np.ones((100, 20), np.float32)), host_driver.binding.CUresult(0)
-    there = host_driver.binding.cuPointerGetAttribute
-    host_driver.binding.cuPointerGetAttribute = lambda which, address: (success, 1)
+    host_driver.count = 2
+    with cuda.gpus[1]:
+        X = cuda.to_device(np.ones((100, 20), np.float32))
+    for device in (0, 1):
+        engine = engine_of(family, device=device)
+        assert f"A device (cuda:{device})" in engine.description
+        if device == 1:
+            train(engine, data_of(engine, X=X))
+            engine.forward(data_of(engine, X=X).X)
+            continue
+        read = data_of(engine, X=X, device=1)
+        for call, given in (
+            (data_of, (engine, 100, X)),
+            (train, (engine, read)),
+            (engine.forward, (read.X,)),
+        ):
+            try:
+                call(*given)
+            except InvalidInput as error:
+                assert "it is on device 1, but fastnn computes on device 0" in str(error), error
+                assert "'cuda:1'" in str(error), error
+            else:
+                raise AssertionError("it is taken")
+
+
+def two_devices(family: str) -> None:
+    """Work on the second device, in threads that use another one or none."""
+    from numba import cuda
+
+    host_driver.count = 2
+    engines = [engine_of(family, device=device) for device in (1, 0)]
+    failed: list[BaseException] = []
+
+    def work(others: bool) -> None:
+        try:
+            if others:
+                cuda.to_device(np.zeros(3))
+            for engine in engines:
+                data = engine.to_device(data_of(engine))
+                train(engine, data, 3)
+                assert engine.finite() and engine.snapshot().size
+                engine.forward(data.X)
+                engine.forward(np.ones((70, 20), np.float32))
+                engine.gradients(data)
+                train(engine, data_of(engine, 100_000))
+                engine.load(engine.parameters(), engine.slots())
+        except BaseException as error:
+            failed.append(error)
+
+    for others in (False, True):
+        thread = threading.Thread(target=work, args=(others,))
+        thread.start()
+        thread.join()
+        if failed:
+            raise failed[0]
+    with cuda.gpus[1]:
+        work(False)
+    work(False)
+    assert not failed, failed
+    for engine in engines:
+        engine.close()
+    free_bytes()
+    MEMORY = host_driver.MEMORY
+    MEMORY["free"] = 3_000_000  # too little for the data, which are streamed
     try:
-        data_of(engine, X=X)
-    except InvalidInput as error:
-        assert "it is on device 1, but fastnn uses device 0" in str(error), error
-    else:
-        raise AssertionError("it is taken")
+        work(False)
+        assert not failed, failed
     finally:
-        host_driver.binding.cuPointerGetAttribute = there
-    train(engine, data_of(engine, X=X))
+        MEMORY["free"] = 100 << 30
+    engines[0].close()
+    if family == "block":
+        several(family, device=1)
 
 
 def numbers(family: str) -> None:

@@ -177,6 +177,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         (cuda, "stream", lambda: stream),
         (cuda, "event", lambda timing=True: Event()),
         (cuda, "get_current_device", lambda: current),
+        (cuda, "gpus", [current]),
         (cuda, "current_context", lambda: context),
         (CUDADispatcher, "__getitem__", configured),
         (CUDADispatcher, "compile", lambda kernel, types: there.compile(kernel, types)),

@@ -71,7 +71,8 @@ class Blocks:
 
         self.patch.setattr(grid, "launch", launch)
         self.patch.setattr(grid, "THREADS", threads)
-        self.patch.setattr(engine, "limits", lambda: Limits("some blocks", blocks, shared_bytes))
+        has = Limits("some blocks", blocks, shared_bytes)
+        self.patch.setattr(session, "limits", lambda device: has)
         return lambda problem, _=1: engine.Engine(problem, family="grid")
 
 

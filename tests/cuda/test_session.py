@@ -24,26 +24,16 @@ def test_an_engine_works_on_its_own_device_in_every_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from fastnn.targets.cuda.engine import Engine
-    from fastnn.targets.cuda.host import session
+    from fastnn.targets.cuda.host import numba_cuda, session
 
-    current: list[int] = []
-    entered: list[tuple[int, int]] = []
-
-    @contextmanager
-    def on_device(number: int) -> Iterator[None]:
-        entered.append((threading.get_ident(), number))
-        current.append(number)
-        yield
-        current.pop()
-
-    stream_of = session.new_event
-    monkeypatch.setattr(session, "current_device", lambda: 1)
-    monkeypatch.setattr(session, "on_device", on_device)
-    monkeypatch.setattr(session, "new_event", lambda: stream_of() if current == [1] else 1 / 0)
+    found: list[tuple[int, int]] = []
+    event_of, room_of = session.new_event, session.new_array
+    note = lambda: found.append((threading.get_ident(), numba_cuda.current_device()))  # noqa: E731
+    monkeypatch.setattr(session, "new_event", lambda: (note(), event_of())[1])
+    monkeypatch.setattr(session, "new_array", lambda *given: (note(), room_of(*given))[1])
     problem = problem_of(5, [Dense(3)], "softmax_cross_entropy", dtype="float32", batch_size=4)
-    data, engine = data_of(problem, 12), Engine(problem)
+    data, engine = data_of(problem, 12), Engine(problem, device=1)
     engine.load(parameters_of(problem), zero_slots(problem))
-    monkeypatch.setattr(session, "current_device", lambda: 0)  # of other threads
 
     def work() -> None:
         engine.train_epoch(data, np.arange(12), np.full(3, 0.1), 0, 0)
@@ -53,8 +43,9 @@ def test_an_engine_works_on_its_own_device_in_every_thread(
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    own = [number for ident, number in entered if ident == thread.ident]
-    assert len(own) >= 3 and set(own) == {1}
+    devices = [device for ident, device in found if ident == thread.ident]
+    assert len(devices) >= 3 and set(devices) == {1}
+    assert numba_cuda.current_device() == 0
 
 
 def test_a_device_is_made_current_and_let_go_where_another_one_was(

@@ -26,7 +26,7 @@ from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Cells, Fields, cells_of
-from fastnn.targets.selection import TARGETS, Target
+from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
 from fastnn.training.metrics import Metrics
@@ -56,7 +56,7 @@ class TabularEstimator(BaseEstimator):
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
-        "target": [StrOptions(set(TARGETS))],
+        "target": [str],
         "n_jobs": [Integral, None],
     }
 

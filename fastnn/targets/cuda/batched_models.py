@@ -30,7 +30,7 @@ from fastnn.targets.cuda.dispatch import quicker_together
 from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, read_results
 from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
-from fastnn.targets.cuda.host.numba_cuda import limits
+from fastnn.targets.cuda.host.numba_cuda import limits, on_device
 from fastnn.targets.cuda.host.plan import WEIGHTED, Parameters, make_plan
 from fastnn.targets.cuda.host.scalars import step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
@@ -44,14 +44,17 @@ ORDER_ROWS = 1 << 26  # of the orders of all networks that are there together
 _OWN = ("seed", "optimizer", "l1", "l2", "clip_value", "clip_norm", "label_smoothing")
 
 
-def worth_it(problem: Problem, count: int, data: Data) -> bool:
-    """Return whether so many networks are sooner done together than one after another.
+def worth_it(problem: Problem, count: int, data: Data, device: int = 0) -> bool:
+    """Return whether a device does so many networks sooner together than one after another.
 
     Data that do not fit into the device's memory are streamed for one at a time.
     """
-    if not quicker_together(problem, limits(), count):
+    if not quicker_together(problem, limits(device), count):
         return False
-    return isinstance(data.X, DeviceArray) or fits(data, problem, ROOM * free_bytes())[0]
+    if isinstance(data.X, DeviceArray):
+        return True
+    with on_device(device):
+        return fits(data, problem, ROOM * free_bytes())[0]
 
 
 def one_launch(problem: Problem, other: Problem) -> bool:
@@ -206,17 +209,21 @@ class Several:
         About what a row takes all of them.
     """
 
-    def __init__(self, problems: list[Problem]) -> None:
-        """Make room for a network a problem; of any two of them `one_launch` is true."""
+    def __init__(self, problems: list[Problem], device: int | None = None) -> None:
+        """Make room for a network a problem; of any two of them `one_launch` is true.
+
+        `device` is the number of theirs, None: the first.
+        """
         self.problem = problem = problems[0]
-        self._session, self._rule = Session(problem, self._go_back), problem.optimizer.rule
-        self._family = Block(problem, self._rule, limits(), len(problems))
+        self._session, self._rule = Session(problem, self._go_back, device), problem.optimizer.rule
+        has = self._session.limits
+        self._family = Block(problem, self._rule, has, len(problems))
         self.plan = self._family.plan(1)
-        self.description = f"{self._family.name} kernels on {limits().name}"
-        self._predictor = Predictor(problem, self._rule, self.plan, limits())
+        self.description = f"{self._family.name} kernels on {has.name}"
+        self._predictor = Predictor(problem, self._rule, self.plan, has)
         # They come to the SMs in rounds.
-        rounds = -(-len(problems) // limits().sms)
-        step = rounds * Block.seconds(problem, limits())
+        rounds = -(-len(problems) // has.sms)
+        step = rounds * Block.seconds(problem, has)
         self.seconds_per_row = step / problem.batch_size
         self.seats, self._prepared = [Seat(self, each) for each in problems], False
 
@@ -308,7 +315,7 @@ class Several:
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise DeviceFailure(
-                    f"{limits().name} has too little memory for the data, which the networks "
+                    f"{session.limits.name} has too little memory for the data, which the networks "
                     "read together; pass fewer rows, or use target='cpu'"
                 )
             resident = self._family.resident_bytes(n) > 0

@@ -26,7 +26,7 @@ from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, read_results
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
-from fastnn.targets.cuda.host.numba_cuda import count_devices, limits
+from fastnn.targets.cuda.host.numba_cuda import count_devices
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     SAMPLES,
@@ -55,16 +55,17 @@ class Engine(interface.Engine):
         rule: str | None = None,
         family: str | None = None,
         group: Group | None = None,
+        device: int | None = None,
     ) -> None:
-        """Make an engine for `problem` on the current device.
+        """Make an engine for `problem` on the device of a number, None: the first.
 
         `threads` says nothing here. `rule` is another update rule than that of the problem's
         optimizer; `family` one of `fastnn.targets.cuda.dispatch.FAMILIES` in place of the cheapest.
-        `group` is the processes that train together: each on the device of its number among those
-        of its machine, with the family that keeps whole gradients.
+        `group` is the processes that train together, with the family that keeps whole gradients:
+        each on the device that all are given, or on that of its number among those of its machine.
         """
         super().__init__(problem)
-        self.group = group
+        self.group, self._given = group, device
         self._rule = rule or problem.optimizer.rule
         # Where the state is: on the host as long as that is not None, on the device likewise.
         self._host: np.ndarray | None = None
@@ -72,12 +73,11 @@ class Engine(interface.Engine):
         self._good: np.ndarray | None = None
         self._copies = HostCopies()
         self._sums: Sums | None = None
-        self._session = Session(problem, self._go_back)
-        with self._session.guarded("looking for a device"):
-            wanted = family if group is None else "tiled"
-            self._family = choose_family(problem, self._rule, limits(), wanted)
+        self._session = Session(problem, self._go_back, device)
+        has, wanted = self._session.limits, family if group is None else "tiled"
+        self._family = choose_family(problem, self._rule, has, wanted)
         self.family = self._family.name
-        self.description = f"{self.family} kernels on {limits().name}"
+        self.description = f"{self.family} kernels on {has.name}"
         self._plan: Plan = self._family.plan(1)
         self._host = self._good = np.zeros(self._plan.state_size, problem.dtype)
         self._predictor = self._family.predictor(self._plan)
@@ -155,7 +155,8 @@ class Engine(interface.Engine):
         """
         group, shares = self.group, self.shares
         assert group is not None and shares is not None and isinstance(self._family, Tiled)
-        self._take_device(group.local_rank % count_devices())
+        if self._given is None:
+            self._take_device(group.local_rank % count_devices())
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             plan, session = self._plan_for(data), self._session
             table = step_table(self.problem, self._rule, rates, step, len(order))
@@ -163,9 +164,9 @@ class Engine(interface.Engine):
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise InvalidInput(
-                    f"X has {len(data)} rows, more than {limits().name} holds, and rows are not "
-                    'streamed to a device while processes train together; pass fit rows="own" and '
-                    "each process fewer rows, or use target='cpu'"
+                    f"X has {len(data)} rows, more than {session.limits.name} holds, and rows are "
+                    'not streamed to a device while processes train together; pass fit rows="own" '
+                    "and each process fewer rows, or use target='cpu'"
                 )
             job = self._job(plan, placed, shares.at_places(order)[None], table, epoch)
             words, numbers = without_limits(plan, self.problem)
@@ -293,8 +294,9 @@ class Engine(interface.Engine):
 
     def _storing_gradients(self, problem: Problem) -> Engine:
         # One batch of all rows may be too much for this family.
-        able = not FAMILIES[self.family].reason_against(problem, "gradient", limits())
-        return Engine(problem, self.threads, "gradient", self.family if able else None)
+        able = not FAMILIES[self.family].reason_against(problem, "gradient", self._session.limits)
+        family = self.family if able else None
+        return Engine(problem, self.threads, "gradient", family, device=self._session.device)
 
     def to_device(self, data: Data) -> Data:
         """Return data that `forward` reads again and again, on the device if they fit."""
@@ -307,7 +309,9 @@ class Engine(interface.Engine):
                 return data
             features = place_features(data.X, dtype, self._session.stream)
             self._session.stream.synchronize()
-        return Data(DeviceArray(features, DeviceReader()), data.targets, data.weights)
+        return Data(
+            DeviceArray(features, DeviceReader(self._session.device)), data.targets, data.weights
+        )
 
     def prepare(self, X: Any = None) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""

@@ -32,13 +32,10 @@ def devices() -> list[Device]:
     return [] if simulated() else list(driver().devices)
 
 
-def usable(precision: str = "float32") -> Device | None:
-    """Return the device that kernels would run on by what the driver says, or None.
-
-    That is the first one, as everywhere in CUDA: CUDA_VISIBLE_DEVICES chooses another.
-    """
-    first = next(iter(devices()), None)
-    return first if first is not None and first.capability >= _needed(precision) else None
+def usable(precision: str = "float32", number: int = 0) -> Device | None:
+    """Return the device of a number if kernels can run on it by what the driver says, or None."""
+    some = devices()[number : number + 1]
+    return some[0] if some and some[0].capability >= _needed(precision) else None
 
 
 def simulated() -> bool:
@@ -65,33 +62,45 @@ def compilers() -> dict[str, str]:
         return {}
 
 
-def unavailable(precision: str = "float32") -> str:
-    """Return "" if kernels can run here, on a device or in the simulator, else why not.
+def unavailable(precision: str = "float32", device: int = 0) -> str:
+    """Return "" if kernels can run here, on the device of a number or in the simulator, or why not.
 
     The text names what was looked for, what of it was found, and how to install the rest.
     """
-    return _verdict(precision, os.getpid())
+    return _verdict(precision, device, os.getpid())
 
 
 @cache
-def _verdict(precision: str, process: int) -> str:
+def _verdict(precision: str, number: int, process: int) -> str:
     """Return what `unavailable` does; of each process, since CUDA does not survive a fork."""
     del process
-    found, remedies = _simulator() if simulated() else _device(precision)
+    found, remedies = _simulator(number) if simulated() else _device(precision, number)
     if not remedies:
         return ""
     return f"looked for {'; '.join(found)}. To have it, {' and '.join(remedies)}. {_ELSE}"
 
 
-def _simulator() -> tuple[list[str], list[str]]:
+def _simulator(number: int) -> tuple[list[str], list[str]]:
     """Return what was looked for with its finding, and what to do, for Numba's simulator."""
     found = ["Numba's simulator: switched on by NUMBA_ENABLE_CUDASIM"]
     remedies: list[str] = []
-    _look_at_package(found, remedies)
+    if _look_at_package(found, remedies):
+        from fastnn.targets.cuda.host import numba_cuda
+
+        there = numba_cuda.count_devices()
+        if number >= there:
+            _miss(found, remedies, number, there)
     return found, remedies
 
 
-def _device(precision: str) -> tuple[list[str], list[str]]:
+def _miss(found: list[str], remedies: list[str], number: int, there: int) -> None:
+    """Say that there are too few devices for one of this number."""
+    several = f"{there} devices, cuda:0 to cuda:{there - 1}" if there > 1 else "1 device, cuda:0"
+    found.append(f"device {number}: there {'are' if there > 1 else 'is'} {several}")
+    remedies.append("choose one of those" if there > 1 else "choose that one")
+
+
+def _device(precision: str, number: int) -> tuple[list[str], list[str]]:
     """Return what was looked for with its finding, and what to do, for a device."""
     said = driver()
     found: list[str] = []
@@ -109,15 +118,22 @@ def _device(precision: str) -> tuple[list[str], list[str]]:
         if said.fault:
             found.append(f"a device: {said.fault}")
             remedies.append("see that `nvidia-smi` and CUDA_VISIBLE_DEVICES show a device")
-        elif usable(precision) is None:
-            found.append(f"a device of compute capability {needed} or later: {said.devices[0]}")
-            remedies.append(
-                f"use precision='float32', since {precision!r} needs tensor cores"
-                if said.devices[0].capability >= OLDEST
-                else "set CUDA_VISIBLE_DEVICES to a later device"
-            )
+        elif number >= len(said.devices):
+            _miss(found, remedies, number, len(said.devices))
+        elif usable(precision, number) is None:
+            this = said.devices[number]
+            found.append(f"a device of compute capability {needed} or later: {this}")
+            able = [n for n in range(len(said.devices)) if usable(precision, n)]
+            if able:
+                remedies.append(f"use target='cuda:{able[0]}'")
+            else:
+                remedies.append(
+                    f"use precision='float32', since {precision!r} needs tensor cores"
+                    if this.capability >= OLDEST
+                    else "set CUDA_VISIBLE_DEVICES to a later device"
+                )
         else:
-            found.append(f"a device: {said.devices[0].name}")
+            found.append(f"a device: {said.devices[number].name}")
     importable = _look_at_package(found, remedies)
     bindings = version_of("cuda-bindings").partition(".")[0]
     if said.cuda > (0, 0) and bindings.isdecimal() and int(bindings) > said.cuda[0]:

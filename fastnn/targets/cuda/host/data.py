@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
-from fastnn.inputs.device_arrays import DeviceArray
+from fastnn.inputs.device_arrays import DeviceArray, wrong_device
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.targets.cuda.host.memory import new_array, new_event
-from fastnn.targets.cuda.host.numba_cuda import cuda
+from fastnn.targets.cuda.host.numba_cuda import cuda, current_device
 
 # Pinned memory is dear, and two buffers of this size keep a bus busy as well as larger ones.
 STAGING_BYTES = 8 << 20
@@ -105,6 +106,7 @@ def place_features(X: Any, dtype: np.dtype, stream: Any) -> Any:
     worth pinned memory.
     """
     if isinstance(X, DeviceArray):
+        _check_device(X)
         return X.converted(dtype).memory
     rows = np.ascontiguousarray(X, dtype)
     found = new_array(rows.shape, dtype, "the rows need", REMEDY)
@@ -119,12 +121,19 @@ def dummy(dtype: np.dtype, use: int) -> Any:
 
 def _placed(array: Any, dtype: np.dtype, staging: Staging) -> Any:
     if isinstance(array, DeviceArray):
+        _check_device(array)
         there = array if array.ndim == 2 else array.column()
         there = there.converted(dtype)
         return there.memory if array.ndim == 2 else there.flat().memory
     found = new_array(array.shape, dtype, "the data need", REMEDY)
     staging.copy(array, found)
     return found
+
+
+def _check_device(array: DeviceArray) -> None:
+    """Raise `InvalidInput` for an array on another device than the current one."""
+    if array.device != current_device():
+        raise InvalidInput(f"an array: {wrong_device(array.device, current_device())}")
 
 
 class Staging:

@@ -180,26 +180,39 @@ class Limits:
     capability: tuple[int, int] = (8, 0)
 
 
-def limits() -> Limits:
-    """Return what the current device has; the simulator has little, so that tests meet limits."""
+def limits(number: int | None = None) -> Limits:
+    """Return what the device of a number has, None: the current one.
+
+    The simulator has little, so that tests meet limits.
+    """
     if SIMULATED:
         return Limits("Numba's CUDA simulator", 1, SHARED_BYTES_BY_RIGHT)
-    return _limits(_cuda.get_current_device().id)
+    return _limits(current_device() if number is None else number)
 
 
 @cache
 def _limits(number: int) -> Limits:
-    """Return what the device of this number has, which is the current one."""
-    device = _cuda.get_current_device()
+    """Return what `limits` does; where there are several devices, the name says which it is."""
+    device = _cuda.gpus[number]
     name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
+    name += f" (cuda:{number})" * (count_devices() > 1)
     shared_bytes = device.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
     capability = device.compute_capability
     return Limits(name, device.MULTIPROCESSOR_COUNT, shared_bytes, tuple(capability))
 
 
+class _Simulated(threading.local):
+    """The number of the device that a thread uses in the simulator, where all are the same one."""
+
+    device = 0
+
+
+_simulated = _Simulated()
+
+
 def current_device() -> int:
     """Return the number of the device that this thread uses."""
-    return 0 if SIMULATED else int(_cuda.get_current_device().id)
+    return _simulated.device if SIMULATED else int(_cuda.get_current_device().id)
 
 
 def count_devices() -> int:
@@ -210,8 +223,15 @@ def count_devices() -> int:
 @contextmanager
 def on_device(number: int) -> Iterator[None]:
     """Let this thread use the device of a number for so long, whichever it used before."""
-    if SIMULATED or number == current_device():
+    before = current_device()
+    if number == before:
         yield
+    elif SIMULATED:
+        _simulated.device = number
+        try:
+            yield
+        finally:
+            _simulated.device = before
     else:
         with _cuda.gpus[number]:
             yield

@@ -5,15 +5,28 @@ The rules by which values are wrong are those of `fastnn.inputs.arrays.WRONG`, n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from fastnn.inputs.device_arrays import wrong_device
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.memory import guarded, new_array
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, cuda, inner, kernel, limits
+from fastnn.targets.cuda.host.numba_cuda import (
+    SIMULATED,
+    U,
+    cuda,
+    current_device,
+    inner,
+    kernel,
+    limits,
+    on_device,
+)
 
 THREADS = 2 if SIMULATED else 256
 
@@ -60,8 +73,17 @@ def make_convert() -> Any:
     return kernel(convert)
 
 
+@dataclass(frozen=True)
 class DeviceReader:
-    """Reads arrays on the current device, as `fastnn.inputs.device_arrays.Reader` says."""
+    """Reads arrays on the device of a number, as `fastnn.inputs.device_arrays.Reader` says."""
+
+    device: int = 0
+
+    @contextmanager
+    def _guarded(self, doing: str) -> Iterator[None]:
+        """Make the device the current one for so long; turn its errors into a `DeviceFailure`."""
+        with on_device(self.device), guarded(doing):
+            yield
 
     def open(self, value: Any) -> Any:
         """Return the memory of an array of any library, in place."""
@@ -70,9 +92,10 @@ class DeviceReader:
             if memory is None:
                 raise TypeError("the simulator has arrays of numba.cuda.to_device alone")
         else:
-            with guarded("waiting for what other libraries began"):
+            with self._guarded("waiting for what other libraries began"):
                 cuda.synchronize()
-            memory = _open(value)
+            with on_device(self.device):
+                memory = _open(value)
         itemsize = memory.dtype.itemsize
         if not memory.dtype.isnative:
             raise ValueError(f"its byte order is foreign (dtype {memory.dtype})")
@@ -91,11 +114,12 @@ class DeviceReader:
         described.pop("stream", None)
         described |= {"shape": shape, "strides": strides}
         described["data"] = (described["data"][0] + offset, described["data"][1])
-        return cuda.as_cuda_array(_Described(described, memory))
+        with on_device(self.device):
+            return cuda.as_cuda_array(_Described(described, memory))
 
     def first_place(self, memory: Any, wrong: str, limit: float) -> int:
         """Return which number is the first wrong one, or -1."""
-        with guarded("looking through arrays"):
+        with self._guarded("looking through arrays"):
             return first_place(memory, wrong, limit, _stream())
 
     def item(self, memory: Any, row: int, column: int) -> np.generic:
@@ -106,14 +130,14 @@ class DeviceReader:
 
     def converted(self, memory: Any, dtype: np.dtype) -> Any:
         """Return a new C-contiguous array of another dtype."""
-        with guarded("converting an array"):
+        with self._guarded("converting an array"):
             found = converted(memory, dtype, _stream())
             _stream().synchronize()
         return found
 
     def to_host(self, memory: Any) -> np.ndarray:
         """Return a copy on the host."""
-        with guarded("copying an array to the host"):
+        with self._guarded("copying an array to the host"):
             return memory.copy_to_host()
 
 
@@ -148,7 +172,7 @@ def _blocks(memory: Any) -> int:
 
 def _stream() -> Any:
     """Return this module's stream on the current device."""
-    return _streams(0 if SIMULATED else cuda.get_current_device().id)
+    return _streams(current_device())
 
 
 @cache
@@ -210,9 +234,9 @@ def _here(memory: Any, address: int) -> Any:
         return memory
     which = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     status, device = driver.cuPointerGetAttribute(which, address)
-    current = cuda.get_current_device().id
+    current = current_device()
     if status == driver.CUresult.CUDA_SUCCESS and device != current:
-        raise ValueError(f"it is on device {device}, but fastnn uses device {current}")
+        raise ValueError(wrong_device(int(device), current))
     if address % memory.dtype.itemsize:
         raise ValueError(f"it begins at no multiple of {memory.dtype.itemsize} bytes")
     return memory

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ from fastnn.targets.cuda.host.launching import forget_launched, launched
 from fastnn.targets.cuda.host.memory import free_bytes, new_array, new_event, new_zeros
 from fastnn.targets.cuda.host.numba_cuda import (
     cuda,
-    current_device,
     failures,
     lacks_memory,
     limits,
@@ -58,7 +57,7 @@ def wait_for(event: Any) -> None:
 
 
 class Session:
-    """Work on the current device, for one problem.
+    """Work on one device, for one problem.
 
     Attributes
     ----------
@@ -68,6 +67,8 @@ class Session:
         Held by a call that uses the buffers: one at a time, and what it calls.
     device
         The number of the device, which every thread that works here uses for so long.
+    limits
+        What the device has.
     lost
         What the device failed with, or "".
     placed
@@ -79,7 +80,7 @@ class Session:
     def __init__(
         self, problem: Problem, go_back: Callable[[], None], device: int | None = None
     ) -> None:
-        """Take the current device, or the one of a number.
+        """Take the device of a number, None: the first.
 
         `go_back`, a method, is called when the device fails, before an error is raised.
         """
@@ -92,9 +93,9 @@ class Session:
         self._data: Data | None = None  # those that are placed
         self.placed: Placed | Streamed | None = None
         self.weight = 0.0
-        self.device = current_device() if device is None else device
+        self.device = device or 0
         with self.guarded("looking for a device"):
-            self.stream = cuda.stream()
+            self.limits, self.stream = limits(self.device), cuda.stream()
 
     def put(self, name: str, array: np.ndarray) -> Any:
         """Return an array on the device with this content, in that buffer if it fits."""
@@ -200,7 +201,7 @@ class Session:
         per_step = seconds_per_row * self._problem.batch_size
         if not math.isfinite(per_step):
             # What a step should take; if the estimate is far off, the first launch alone is long.
-            per_step = max(LAUNCH_SECONDS / FIRST_STEPS, family.seconds(self._problem, limits()))
+            per_step = max(LAUNCH_SECONDS / FIRST_STEPS, family.seconds(self._problem, self.limits))
         count = max(1, int(LAUNCH_SECONDS / per_step))
         waiting: list[tuple[Any, int]] = []
         try:
@@ -229,7 +230,8 @@ class Session:
 
     def close(self) -> None:
         """Let the device's memory go."""
-        self._forget_data()
+        with on_device(self.device), suppress(*(failures() if self.lost else ())):
+            self._forget_data()
         self._arrays.clear()
         self._sources.clear()
 
@@ -248,11 +250,11 @@ class Session:
                 go_back()
             if lacks_memory(error):
                 raise DeviceFailure(
-                    f"{limits().name} has too little memory for {doing} ({error}); {REMEDY}"
+                    f"{self.limits.name} has too little memory for {doing} ({error}); {REMEDY}"
                 ) from error
             under_way = f" (kernel {launched()})" if launched() else ""
             self.lost = (
-                f"{limits().name} failed while {doing}{under_way}: {error}; the parameters are "
+                f"{self.limits.name} failed while {doing}{under_way}: {error}; the parameters are "
                 "those of the last good epoch: save the model, and go on in a new process or on "
                 "target='cpu'"
             )
