@@ -54,12 +54,14 @@ THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
 
 
-def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
-    """Return ``train_step(...) -> total``: one minibatch of so many layers, by one block.
+def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
+    """Return ``train_step(...) -> total``: one minibatch, by one block.
 
-    Nothing goes back to the layers before layer `first_trained`. The total is the sum of weight
-    times loss; where that is not finite, parameters are as before.
+    The total is the sum of weight times loss; where that is not finite, parameters are as before.
+    Nothing is compiled that the layers of a plan with these words have no use for.
     """
+    layers, first_trained = len(plan) - 1, int(plan[1:, TRAINED].argmax())
+    rowwise, by_norm = bool((plan[1:, ROWWISE] > 0).any()), bool(plan[0, KEPT] >= 0)
     gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
     last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
     update, apply, clip_columns = o.update, o.apply, o.clip_columns
@@ -100,16 +102,18 @@ def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
         par, act, words, numbers, keys, rows, first, me, team = given
         forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
         cuda.syncthreads()
-        if words[1 + layer, ROWWISE] > 0:
-            forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
-            cuda.syncthreads()
+        if rowwise:
+            if words[1 + layer, ROWWISE] > 0:
+                forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
+                cuda.syncthreads()
 
     @inner
     def backward_layer(layer, given):
         par, act, words, numbers, keys, rows, first, me, team = given
-        if words[1 + layer, ROWWISE] > 0:
-            backward_rows(act, words, layer, rows, me, team)
-            cuda.syncthreads()
+        if rowwise:
+            if words[1 + layer, ROWWISE] > 0:
+                backward_rows(act, words, layer, rows, me, team)
+                cuda.syncthreads()
         if layer > first_trained:
             backward(par, act, words, numbers, keys, layer, rows, first, me, team)
             cuda.syncthreads()
@@ -141,7 +145,7 @@ def make_step(o: SimpleNamespace, layers: int, first_trained: int) -> Any:
         given = par, act, words, numbers, steps, step, rows, me, team
         all_update(given)
         cuda.syncthreads()
-        if words[0, KEPT] >= 0:
+        if by_norm:
             unit = largest_of(sums, largest(act, words, me, team), me, team)
             total = add_up(sums, squares(act, words, unit, me, team), team, me)
             factor = scale_of(numbers, total, unit)
@@ -187,8 +191,7 @@ def make_kernel(
     """
     o, words = make_operations(recipe), np.array(layout, np.int64)
     layers, fill_ones, prefetch = len(layout) - 1, o.fill_ones, make_prefetch()
-    first_trained = int(words[1:, TRAINED].argmax())
-    train_step, by_class = make_step(o, layers, first_trained), recipe.by_class
+    train_step, by_class = make_step(o, words), recipe.by_class
     shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero = np.dtype(recipe.dtype).type(0)
 

@@ -9,6 +9,7 @@ the other factor serves four products.
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,7 @@ from fastnn.targets.cuda.host.plan import (
 SOFTMAX, HARDMAX = 1, 2
 
 
+@cache
 def make_dots(dtype: np.dtype) -> SimpleNamespace:
     """Return ways to four sums of products with one factor in common.
 
@@ -105,7 +107,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return the passes through a layer, for the rules of a recipe, with those of `epilogue`.
 
     gather(act, words, numbers, keys, X, order, rows, first, training, me, team): the inputs of
-    the batch.  gather_rows(..., lanes): likewise, so many neighbours a row.
+    the batch.  gather_by(lanes): likewise, so many neighbours a row.
     forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).
     forward_rows(act, words, ..., layer, rows, ...): softmax and hardmax, after `forward`.
     last_derivative(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
@@ -132,28 +134,33 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             act[U(at + r * ldx + i)] = dropped(drops, x, (first + r) * k + i)
             e += team
 
-    @inner
-    def gather_rows(act, words, numbers, keys, X, order, rows, first, training, me, team, lanes):
-        k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
-        drops = drops_behind(words, numbers, keys, -1, training)
-        lane = me % lanes
-        r = me // lanes
-        while r < rows:
-            source, i, to, drawn = order[U(first + r)], lane, at + r * ldx, (first + r) * k
-            while i < k:
-                # Four loads are under way together.
-                i1, i2, i3 = i + lanes, i + 2 * lanes, i + 3 * lanes
-                x0, x1 = X[U(source), U(i)], X[U(source), U(min(i1, k - 1))]
-                x2, x3 = X[U(source), U(min(i2, k - 1))], X[U(source), U(min(i3, k - 1))]
-                act[U(to + i)] = dropped(drops, x0, drawn + i)
-                if i1 < k:
-                    act[U(to + i1)] = dropped(drops, x1, drawn + i1)
-                if i2 < k:
-                    act[U(to + i2)] = dropped(drops, x2, drawn + i2)
-                if i3 < k:
-                    act[U(to + i3)] = dropped(drops, x3, drawn + i3)
-                i += 4 * lanes
-            r += team // lanes
+    def gather_by(lanes):
+        """Return what gathers rows by so many neighbours each."""
+
+        @inner
+        def gather_rows(act, words, numbers, keys, X, order, rows, first, training, me, team):
+            k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
+            drops = drops_behind(words, numbers, keys, -1, training)
+            lane = me % lanes
+            r = me // lanes
+            while r < rows:
+                source, i, to, drawn = order[U(first + r)], lane, at + r * ldx, (first + r) * k
+                while i < k:
+                    # Four loads are under way together.
+                    i1, i2, i3 = i + lanes, i + 2 * lanes, i + 3 * lanes
+                    x0, x1 = X[U(source), U(i)], X[U(source), U(min(i1, k - 1))]
+                    x2, x3 = X[U(source), U(min(i2, k - 1))], X[U(source), U(min(i3, k - 1))]
+                    act[U(to + i)] = dropped(drops, x0, drawn + i)
+                    if i1 < k:
+                        act[U(to + i1)] = dropped(drops, x1, drawn + i1)
+                    if i2 < k:
+                        act[U(to + i2)] = dropped(drops, x2, drawn + i2)
+                    if i3 < k:
+                        act[U(to + i3)] = dropped(drops, x3, drawn + i3)
+                    i += 4 * lanes
+                r += team // lanes
+
+        return gather_rows
 
     def by_four_rows(finish):
         """Return what forms sums of rows, which lie `lda` apart, four of them at a time.
@@ -278,7 +285,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     return SimpleNamespace(
         **vars(epilogue),
         gather=gather,
-        gather_rows=gather_rows,
+        gather_by=gather_by,
         forward=forward,
         forward_rows=forward_rows,
         last_derivative=last_derivative,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 
 from fastnn.targets.cuda.device.layers import make_layers
@@ -10,6 +11,7 @@ from fastnn.targets.cuda.device.rules import Recipe, make_rules
 from fastnn.targets.cuda.device.update import make_update
 
 
+@cache
 def make_operations(recipe: Recipe) -> SimpleNamespace:
     """Return all device functions for a recipe: rules, layers, loss, update."""
     rules = make_rules(recipe)

@@ -6,6 +6,7 @@ Python functions stand for them.
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastnn.targets.cuda.host.numba_cuda import SIMULATED, cuda, inner
 from fastnn.targets.cuda.host.plan import QUAD
 
 
+@cache
 def make_vec4(dtype: np.dtype[Any]) -> SimpleNamespace:
     """Return the operations on four numbers of one dtype, which are tuples.
 

@@ -99,8 +99,21 @@ MOST_U32 = (1 << 32) - 1
 
 def inner(function: Callable[..., Any]) -> Any:
     """Make a device function, which is compiled into the kernels that call it."""
+    if SIMULATED:
+        return function
     # Inlined by LLVM: where Numba does it, compiling takes twenty times as long.
-    return function if SIMULATED else _cuda.jit(device=True, forceinline=True)(function)
+    compiled = _cuda.jit(device=True, forceinline=True)(function)
+    template_of, unliteral = compiled.get_call_template, numba.types.unliteral
+
+    def for_any_number(args: Any, kws: Any) -> Any:
+        """Type a call: one that differs in constants alone is of the same function.
+
+        LLVM knows the constants when it has inlined the call. Numba would compile a copy for each.
+        """
+        return template_of(tuple(map(unliteral, args)), kws)
+
+    compiled.get_call_template = for_any_number
+    return compiled
 
 
 def inlined(function: Callable[..., Any]) -> Any:

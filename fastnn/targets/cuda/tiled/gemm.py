@@ -191,6 +191,7 @@ def make_gemm(
     return gemm
 
 
+@cache
 def _make_reader(dtype: np.dtype[Any], panel: Panel, along: bool) -> tuple[Any, Any]:
     """Return ``start`` and ``fetch``: where a thread's vectors lie first, and their next values."""
     count, row, level = panel.vectors, panel.row, panel.level

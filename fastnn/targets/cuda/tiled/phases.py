@@ -60,7 +60,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     o = make_operations(recipe)
     place = make_place()
     gather_inputs, forward_numbers, backward_numbers = (
-        o.gather_rows,
+        o.gather_by(LANES),
         o.forward_rows,
         o.backward_rows,
     )
@@ -93,7 +93,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     def gather(job, clock, parts, layer, run, first, rows, me, team):
         gather_inputs(
             job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X, job.orders[U(run)],
-            rows, first, training, me, team, LANES,
+            rows, first, training, me, team,
         )  # fmt: skip
 
     def forward_rows(job, clock, parts, layer, run, first, rows, me, team):
@@ -240,6 +240,7 @@ def _phase(work: Any, place: Any, *made: Any, **options: Any) -> Any:
     return kernel(phase, *made, **options)
 
 
+@cache
 def make_place() -> Any:
     """Return ``place(words, steps, clock)``: the epoch of a step, its first row there, its rows."""
 

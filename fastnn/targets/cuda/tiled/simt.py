@@ -13,6 +13,7 @@ so that a thread reads its rows at one depth as vectors:
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from fastnn.targets.cuda.tiled.core import Core, Panel, Tile, make_place
 PADDING = 4
 
 
+@cache
 def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Core:
     """Return the core of a tile; `along` says which operand is contiguous along the depth."""
     length = vector_length(dtype)
@@ -144,6 +146,7 @@ def _stride(dtype: np.dtype[Any], size: int, along: bool) -> int:
     return size if not along and size * dtype.itemsize < 128 else size + PADDING
 
 
+@cache
 def _panel(
     dtype: np.dtype[Any], size: int, depth: int, threads: int, along: bool, start: int
 ) -> Panel:

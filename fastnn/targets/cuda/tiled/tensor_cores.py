@@ -23,6 +23,7 @@ the lanes go through j in the order 2, 3, 0, 1.
 from __future__ import annotations
 
 import itertools
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,7 @@ def own_column(lane, length):
     return lane % 4 * 2 * length
 
 
+@cache
 def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
     """Return the core of a tile; `along` says which operand is contiguous along the depth."""
     words, groups = tile.depth // NUMBERS[precision], tile.groups
@@ -155,6 +157,7 @@ def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
     )
 
 
+@cache
 def _panel(precision: str, size: int, words: int, threads: int, along: bool, start: int) -> Panel:
     """Return how one operand's part of a tile, `size` rows of `words`, comes to shared memory.
 

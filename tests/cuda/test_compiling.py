@@ -1,0 +1,132 @@
+"""What a first training compiles: each device function once, and none that its network lacks."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cubin
+import pytest
+from test_family_code import kernels_of
+from test_kept import absent_device
+
+from fastnn.inputs.problem import Problem
+from fastnn.network import SGD, Dense, Network
+
+pytestmark = pytest.mark.skipif(bool(cubin.missing()), reason=cubin.missing())
+
+
+@pytest.fixture
+def functions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[tuple[str, str]]]:
+    """Give the device functions that are compiled, with the types of their arguments."""
+    from numba.cuda.dispatcher import CUDADispatcher
+
+    from fastnn.targets.cuda.host import kernel_cache
+
+    monkeypatch.setattr(kernel_cache, "folder", lambda: tmp_path)
+    compiled: list[tuple[str, str]] = []
+    compile_device = CUDADispatcher.compile_device
+
+    def noting(self: Any, args: Any, return_type: Any = None) -> Any:
+        if args not in self.overloads:
+            compiled.append((self.py_func.__qualname__, str(args)))
+        return compile_device(self, args, return_type)
+
+    monkeypatch.setattr(CUDADispatcher, "compile_device", noting)
+    with absent_device():
+        yield compiled
+
+
+def compile_for(*layers: Dense, inputs: int = 20, family: str = "block", **settings: Any) -> None:
+    """Compile all that a network trains with."""
+    from fastnn.targets.cuda.host.launching import compile_now
+
+    problem = Problem(
+        Network(inputs, layers), "softmax_cross_entropy", SGD(0.1), 32, 0.0, 0.0, "float32", 0,
+        **settings,
+    )  # fmt: skip
+    for wanted in kernels_of(family, problem, 1 << 20, (9, 0)):
+        compile_now(wanted.kernel, *wanted.types)
+
+
+def test_a_function_is_compiled_once_whatever_constants_it_is_called_with(
+    functions: list[tuple[str, str]],
+) -> None:
+    from numba import int64
+
+    from fastnn.targets.cuda.host.numba_cuda import inner
+
+    @inner
+    def shifted(x, by, twice):
+        return 2 * (x + by) if twice else x + by
+
+    @inner
+    def two(pair, by):
+        return shifted(pair[0], by, True) + shifted(pair[1], 4, False)
+
+    def kernel(found):
+        found[0] = two((found[1], 5), 6) + shifted(found[2], 7, True)
+
+    ptx = cubin.compile_ptx(kernel, (int64[::1],))
+    assert [name.rpartition(".")[2] for name, _ in functions] == ["two", "shifted"]
+    assert "Literal" not in str(functions) and ptx
+
+
+@pytest.mark.parametrize("family", ["block", "tiled"])
+def test_layers_and_kernels_share_what_they_compile(
+    family: str, functions: list[tuple[str, str]]
+) -> None:
+    # Rules that no other test has, whose kernels this process may have already.
+    compile_for(Dense(16, "mish"), Dense(32, "gelu"), Dense(12, "mish"), Dense(3), family=family)
+    own = [each for each in functions if each[0].startswith(("make_update", "make_epilogue"))]
+    assert own and max(Counter(own).values()) == 1
+    assert not any("Literal" in types for _, types in functions)
+
+
+def test_a_block_compiles_nothing_that_its_layers_have_no_use_for(
+    functions: list[tuple[str, str]],
+) -> None:
+    def names() -> set[str]:
+        found = {name.rpartition(".")[2] for name, _ in functions}
+        functions.clear()
+        return found
+
+    rowwise, by_norm = {"forward_rows", "backward_rows", "softmax_row"}, {"squares", "largest"}
+    compile_for(Dense(5, "softplus"), Dense(3))
+    assert not names() & (rowwise | by_norm)
+    compile_for(Dense(5, "softmax"), Dense(4, "softplus"), Dense(3), clip_norm=1.0)
+    assert names() >= rowwise | by_norm
+
+
+def test_garbage_is_looked_for_again_after_a_compilation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from numba import float32
+
+    from fastnn.targets.cuda.host import launching
+    from fastnn.targets.cuda.host.numba_cuda import kernel
+
+    enabled = []
+
+    def doubled(x):
+        x[0] = 2 * x[0]
+
+    made = kernel(doubled, "a test")
+    compiling = made.compile
+    monkeypatch.setattr(
+        made, "compile", lambda types: (enabled.append(gc.isenabled()), compiling(types))[1]
+    )
+    with absent_device():
+        launching.compile_now(made, float32[::1])
+    assert enabled == [False] and gc.isenabled()
+    gc.disable()
+    try:
+        with absent_device():
+            launching.compile_now(made, float32[::1])
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert enabled == [False, False]
