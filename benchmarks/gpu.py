@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import time
@@ -57,13 +58,37 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--device",
-        choices=("cuda", "cpu"),
+        type=device,
         default="cuda",
-        help="cpu: small problems on the processor, to try this script; its figures say nothing",
+        metavar="NAME",
+        help="cuda (default), cuda:1 and so on, or cpu: small problems on the processor, to try "
+        "this script;\nits figures say nothing",
     )
     chosen = parser.parse_args(arguments)
     check_data_folder(parser)
     return chosen
+
+
+def device(name: str) -> str:
+    """Return "cuda" or "cpu"; where a name has a number, no other device is seen from now on.
+
+    So it is the first one to all libraries, in the processes of all tasks.
+    """
+    from fastnn.targets.selection import parse as parse_target
+
+    try:
+        kind, number = parse_target(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if kind not in ("cuda", "cpu"):
+        raise argparse.ArgumentTypeError("cuda, cuda:N or cpu")
+    if number is not None:
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        every = shown.split(",") if shown else [str(each) for each in range(number + 1)]
+        if number >= len(every):
+            raise argparse.ArgumentTypeError(f"CUDA_VISIBLE_DEVICES={shown} shows {len(every)}")
+        os.environ["CUDA_VISIBLE_DEVICES"] = every[number]
+    return kind
 
 
 def missing() -> str:

@@ -51,14 +51,27 @@ def test_the_simulator_is_no_device(monkeypatch, capsys):
         (["--parts", "A,E"], "'E' is not one of check, limits, A, B, C, D"),
         (["--seconds", "0"], "0 is not above 0"),
         (["--json", "/no/such/folder/file"], "there is no folder"),
-        (["--device", "tpu"], "invalid choice: 'tpu'"),
+        (["--device", "tpu"], "unknown target 'tpu'"),
+        (["--device", "cuda:x"], "named by its number"),
+        (["--device", "numpy"], "cuda, cuda:N or cpu"),
+        (["--device", "cuda:2"], "CUDA_VISIBLE_DEVICES=4,6 shows 2"),
     ],
 )
-def test_arguments_that_cannot_be_used_end_with_2(arguments, complaint, capsys):
+def test_arguments_that_cannot_be_used_end_with_2(arguments, complaint, capsys, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     with pytest.raises(SystemExit) as stop:
         gpu.main(arguments)
     assert stop.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shown", "number"), [("", "1"), ("4,6", "6")])
+def test_a_device_with_a_number_is_the_only_one_that_all_tasks_see(monkeypatch, shown, number):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert gpu.parse(["--device", "cuda"]).device == "cuda"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == shown
+    assert gpu.parse(["--device", "cuda:1"]).device == "cuda"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == number
 
 
 def test_all_parts_together_end_before_eight_minutes():
