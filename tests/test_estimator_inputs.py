@@ -146,6 +146,50 @@ def test_what_is_wrong_with_validation_data_is_said_of_these(name):
         estimator.fit(X, y, X_val=X, y_val=missing)
 
 
+def corrupted(kind, part):
+    """Return a CSR or CSC of 30 x 30 one of whose arrays contradicts the others."""
+    matrix = kind(np.eye(30) + np.eye(30, k=1))
+    changed = {
+        "indices": (5, 99),
+        "indices far away": (5, 2**31 - 1),
+        "negative indices": (5, -3),
+        "indptr": (3, 10**6),
+        "the end of indptr": (-1, 10**6),
+        "indptr that falls": (3, 0),
+    }
+    if part == "data":
+        matrix.data = matrix.data[:3]
+    else:
+        place, value = changed[part]
+        getattr(matrix, "indptr" if "indptr" in part else "indices")[place] = value
+    return matrix
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_matrix, scipy.sparse.csc_array])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "indices", "indices far away", "negative indices", "indptr", "the end of indptr",
+        "indptr that falls", "data",
+    ],
+)  # fmt: skip
+def test_sparse_matrices_that_contradict_themselves_are_refused_before_scipy_follows_them(
+    name, kind, part
+):
+    estimator, y = made(name)
+    wrong, right = corrupted(kind, part), kind(np.eye(30))
+    said = r"X\.(indptr|indices) .*make X anew, and see X\.check_format\(\)$"
+    for settings in (dict(early_stopping=True), dict(early_stopping=False, standardize=True)):
+        with pytest.raises(InvalidInput, match=said):
+            estimator.set_params(**settings).fit(wrong, y)
+    with pytest.raises(InvalidInput, match=f"^X_val and y_val: {said}"):
+        estimator.fit(right, y, X_val=wrong, y_val=y)
+    estimator.fit(right, y)
+    with pytest.raises(InvalidInput, match=f"^{said}"):
+        estimator.predict(wrong)
+
+
 @pytest.mark.parametrize("name", [*CLASSIFIERS, "MLPRegressor"])
 def test_no_threads_are_refused_by_the_name_of_the_parameter(name):
     estimator, y = made(name, n_jobs=0)

@@ -23,7 +23,7 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
-from fastnn.inputs.sparse_rows import ChosenRows
+from fastnn.inputs.sparse_rows import ChosenRows, check_compressed
 from fastnn.threads.processors import available_threads
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
@@ -145,6 +145,8 @@ class TrainedEstimator(BaseEstimator):
                 return X, y
         refuse_apparent_numbers(X, "X")
         (refuse_apparent_numbers if numeric else refuse_masked)(y, "y")
+        check_compressed(X, "X")
+        check_compressed(y, "y")
         with named_columns(X):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
@@ -179,6 +181,7 @@ class TrainedEstimator(BaseEstimator):
             return X
         check_is_fitted(self)
         refuse_apparent_numbers(X, "X")
+        check_compressed(X, "X")
         with named_columns(X):
             return validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
 

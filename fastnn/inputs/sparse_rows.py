@@ -189,6 +189,18 @@ def floating(given: np.dtype, dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if given.itemsize < 4 else dtype
 
 
+def check_compressed(value: Any, what: str) -> None:
+    """Raise `InvalidInput` for a CSR or CSC whose arrays contradict one another.
+
+    SciPy follows them wherever they lead: to other numbers, or to the end of the process.
+    """
+    shape: tuple[int, ...] = getattr(value, "shape", ())
+    kind = getattr(value, "format", "")
+    if len(shape) == 2 and kind in ("csr", "csc"):
+        rows, width = shape if kind == "csr" else shape[::-1]
+        _check_structure(value, rows, width, what)
+
+
 def _check_structure(
     matrix: Any, rows: int, width: int, what: str
 ) -> tuple[np.ndarray, np.ndarray]:
