@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
-from fastnn import MLPClassifier, Perceptron, SGDClassifier
+from fastnn import MLPClassifier, Perceptron, SGDClassifier, SGDRegressor
 from fastnn.estimators import sgd
 
 X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
@@ -169,3 +169,15 @@ def test_few_epochs_are_done_again_where_a_fit_ends(trained_epochs):
     assert sum(trained_epochs) < 1.6 * fitted.n_iter_
     first, again = trained_epochs[:4], trained_epochs[-1]
     assert max(first) <= 7 and again <= max(7, fitted.n_iter_ // 4)
+
+
+def test_objectives_of_sparse_rows_have_their_l1_penalty():
+    settings = {
+        "penalty": "l1", "alpha": 0.1, "average": 20, "learning_rate": "constant", "eta0": 1e-2,
+        "shuffle": False, "max_iter": 20, "tol": None,
+    }  # fmt: skip
+    y = X @ np.arange(6.0)
+    dense, sparse = (
+        SGDRegressor(**settings).fit(each, y) for each in (X, scipy.sparse.csr_array(X))
+    )
+    np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-9)

@@ -93,7 +93,7 @@ def test_stopping_by_the_loss_is_the_same_in_blocks_as_epoch_by_epoch(
     half = len(found) // 2
     assert found[:half] == found[half:]
     assert max(most[half:]) == 1
-    if target != "numpy" and case != "restored":
+    if target != "numpy" and case not in ("restored", "soon"):  # a patience of 0 looks at each
         assert max(most[:half]) > 1
 
 

@@ -104,7 +104,7 @@ def test_averages_limits_and_rules_of_the_callers_own_restart_too(target, block)
 
 def test_auto_may_choose_a_device_for_many_networks_and_not_for_one(monkeypatch):
     with_device(monkeypatch)
-    monkeypatch.setattr(cuda_found, "unavailable", lambda precision: "")
+    monkeypatch.setattr(cuda_found, "unavailable", lambda *_: "")
     engine = SimpleNamespace(Engine=reference.Engine)
     monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", engine)
     trainer = trainer_of(target="auto")

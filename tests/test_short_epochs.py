@@ -113,7 +113,7 @@ def followed(trainer, more, weights, epochs):
 def test_many_with_validation_data_are_the_same_as_one_by_one(case, weights, calls):
     epochs, settings = few(60, 5), {"target": TARGET} | SETTINGS[case]
     many = followed(trainer_of(**settings), [], weights, epochs)
-    assert SIMULATED or max(calls) == (1 if case == "restore" else 5)  # a patience of 4, and one
+    assert SIMULATED or max(calls) == (1 if case == "restore" else 2)  # a patience of 1, and one
     calls.clear()
     assert many == followed(trainer_of(**settings), [one_by_one], weights, epochs)
     assert set(calls) == {1}
@@ -441,3 +441,28 @@ def test_copies_and_files_go_on_to_the_same_bits(calls, tmp_path):
     for other in (trainer, *others):
         other.fit(X, LABELS, 7)
         assert state_of(other) == state_of(whole)
+
+
+def test_callbacks_that_were_used_before_may_want_to_be_called_at_once():
+    stop = EarlyStopping(patience=2, monitor="loss", min_delta=1.0, restore_best=False)
+    trainer = trainer_of(target=TARGET)
+    trainer.fit(X, LABELS, 9, callbacks=[stop])
+    trainer.fit(X, LABELS, 5)
+    done = trainer.epoch
+    trainer.fit(X, LABELS, 5, callbacks=[stop])
+    assert done < trainer.epoch <= done + 5
+
+
+@pytest.mark.skipif(SIMULATED, reason="hundreds of epochs take minutes")
+def test_rates_that_fall_again_and_again_cost_few_epochs_twice(monkeypatch):
+    from fastnn.targets.cpu.engine import Engine
+
+    counted, train = [], Engine.train_epochs
+    monkeypatch.setattr(
+        Engine, "train_epochs",
+        lambda self, data, orders, *more: counted.append(len(orders))
+        or train(self, data, orders, *more),
+    )  # fmt: skip
+    slower = ReduceOnPlateau(patience=2, monitor="loss", threshold=0.5, factor=0.9)
+    trainer_of(target="cpu").fit(X, LABELS, 200, callbacks=[slower])
+    assert sum(counted) < 1.5 * 200

@@ -492,3 +492,24 @@ def test_a_path_holds_in_other_folders(tmp_path, monkeypatch):
     table, _, _ = of_table("rows.parquet", "label", None)
     monkeypatch.chdir("/")
     assert pickle.loads(pickle.dumps(table)).whole().shape == (N, COLUMNS + 1)
+
+
+@pytest.mark.parametrize("loss, outputs", [("mse", 3), ("mse", 10), ("softmax_cross_entropy", 10)])
+def test_single_rows_of_a_table_come_to_the_bits_of_rows_in_memory(
+    loss, outputs, tmp_path, monkeypatch
+):
+    columns, rows = 64, 4000
+    monkeypatch.setattr(table_files, "WINDOW_BYTES", 1000 * columns * 8)
+    random = np.random.default_rng(0)
+    numbers, y = random.normal(size=(rows, columns)), random.normal(size=(rows, outputs))
+    table = pa.table({f"c{place}": numbers[:, place] for place in range(columns)})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=500)
+    found = []
+    for given in (numbers, tmp_path / "x.parquet"):
+        trainer = Trainer(
+            Network(columns, [Dense(outputs)]), loss, SGD(1e-3), 1, l2=1e-3, target="cpu",
+            dtype="float64", shuffle=False,
+        )  # fmt: skip
+        trainer.fit(given, y.argmax(axis=1) if loss.startswith("softmax") else y, epochs=2)
+        found.append(np.vstack([*trainer.parameters[0]]))
+    np.testing.assert_array_equal(*found)

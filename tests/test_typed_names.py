@@ -9,14 +9,14 @@ from fastnn.estimators import linear_losses, mlp
 from fastnn.initializers import INITIALISERS, InitialiserName
 from fastnn.inputs.problem import DTYPES, PRECISIONS, DtypeName, Precision
 from fastnn.rules.table import ACTIVATIONS, LOSSES, ActivationName, LossName
-from fastnn.targets.selection import TARGETS, Target
+from fastnn.targets.selection import TARGETS, Kind
 from fastnn.training.metrics import LARGER_IS_BETTER, MetricName
 
 PAIRS = {
     "activations": (ActivationName, ACTIVATIONS),
     "losses": (LossName, LOSSES),
     "initialisers": (InitialiserName, INITIALISERS),
-    "targets": (Target, TARGETS),
+    "targets": (Kind, TARGETS),
     "precisions": (Precision, PRECISIONS),
     "dtypes": (DtypeName, [dtype.name for dtype in DTYPES]),
     "metrics": (MetricName, LARGER_IS_BETTER),

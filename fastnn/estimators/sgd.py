@@ -274,7 +274,8 @@ class SGDClassifier(LinearClassifier):
     truncated gradient has the same optimum, and but for sparse rows, of which theirs moves the
     intercept 100 times less: here dense and sparse rows train the same. Of more than two classes
     there is a model for each against the rest, which ends for itself, where its own objective makes
-    no progress. Those of dense rows are trained side by side, on the same order of rows. With
+    no progress. Those of dense rows (of fewer than 250,000 weights)
+    are trained side by side, on the same order of rows. With
     `early_stopping` all end by the score of all. Passive-aggressive rates are refused.
 
     >>> import numpy as np

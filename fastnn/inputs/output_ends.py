@@ -27,7 +27,8 @@ def first_ends(
     Parameters
     ----------
     problem, parameters
-        What is trained, and from where: one Dense layer, as `Problem.apart` says.
+        What is trained, and from where: one Dense layer, as `Problem.apart` says. Where the mean
+        of the weights is kept, it begins with the weights themselves.
     tol, patience
         Of the rule.
     share

@@ -19,8 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 # Of all outputs: the rule's tol and patience; `share`; (s - 1) / (2 s); how many are not at rest;
-# and the mean of their objectives, of those at rest the last.
-TOL, PATIENCE, SHARE, PASSED, GOING, OBJECTIVE, HEAD = range(7)
+# and the means of their objectives and of their losses, of those at rest the last.
+TOL, PATIENCE, SHARE, PASSED, GOING, OBJECTIVE, LOSS, HEAD = range(8)
 # Of each output: sums over its last epoch of weight times loss and of weight; its penalty after
 # that; the least objective so far; how many epochs have made no progress since; whether it is at
 # rest, 0 or 1; and its last objective.

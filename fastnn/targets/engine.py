@@ -74,8 +74,6 @@ class Engine(ABC):
         In training, as far as known; infinite at first.
     slow_row
         Seconds that a row takes at most, of a slow core; infinite where nobody can say.
-    tells_penalty
-        Whether what `train_epochs` returns has the penalty after each epoch.
     predicts_between
         Whether `train_and_predict` costs little beside the work itself.
     group
@@ -90,7 +88,6 @@ class Engine(ABC):
         it sees that it belongs to the parameters.
     """
 
-    tells_penalty: bool = False
     slow_row: float = math.inf
     predicts_between: bool = False
     seconds_before: float = 0.0
@@ -272,6 +269,11 @@ class Engine(ABC):
             As for `train_epoch`.
         """
         raise NotImplementedError  # of what trains several networks, which `hides_steps` says
+
+    @property
+    def tells_penalty(self) -> bool:
+        """Whether what `train_epochs` returns has the penalty after each epoch."""
+        return False
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""

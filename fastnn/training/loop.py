@@ -117,7 +117,7 @@ class Training:
             self.over, self._left = not self.epochs, self.epochs
             self._looks, self._following = Looks(self.calls), followers(self.calls)
             self._one_by_one = 0  # as many as a call has failed to do, to find which of them fails
-            self._most = 1
+            self._most, self._without_repetition = 1, 0
             engine = trainer._open()
             if (
                 trainer._group is None  # whose processes talk to each other after each epoch
@@ -166,6 +166,7 @@ class Training:
             rates = block_rates(trainer._state, rows_in_all(trainer, data), 1)[0]
             done = -go_back(trainer, error, float(rates[error.step]))
         self._left -= done
+        self._without_repetition = self._without_repetition + done if done == count else 0
         self._one_by_one = max(0, self._one_by_one - done)
         before_calls = trainer._state
         if done > 0 and self.calls:
@@ -205,11 +206,12 @@ class Training:
             or any(each.needs_penalty and not engine.tells_penalty for each in self._following)
         ):
             return 1
-        # Where one is called before the end of a call, all of that call is done again: at most a
-        # quarter of all epochs, but for calls that are as short as that needs.
+        # Where one is called before the end of a call, all of that call is done again: of one that
+        # says when it may be called, at most a quarter of the epochs since the last time, but for
+        # calls that are as short as that needs.
         follows = self._following
         before = min((each.calls_not_before(self.trainer) for each in follows), default=math.inf)
-        most = int(min(most, max(before, (self.epochs - self._left) // 4)))
+        most = int(min(most, max(1, before, self._without_repetition // 4)))
         if math.isinf(self.longest):
             return most
         row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row
@@ -426,7 +428,7 @@ def _anew(
             engine.ends = ends
             orders = _orders(trainer.shuffle, before, data, epochs)
             engine.train_epochs(data, orders, rates, before.epoch, before.step)
-            snapshot = engine.snapshot()
+            snapshot, engine.ends = engine.snapshot(), None
         arrays = engine.unpack(snapshot)
     then = copy.copy(trainer)
     then._state = then._state._replace(

@@ -191,3 +191,19 @@ def test_other_models_say_that_their_outputs_cannot(engine_class, changes):
     problem = problem_of(7, [Dense(5)], **named)
     with closing(engine_class(problem)) as engine:
         assert not engine.ends_outputs(np.zeros((2, 7)))
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS[1:])
+def test_who_looks_on_sees_the_losses_of_those_that_are_trained(fast_class, outputs):
+    problem = single(outputs, dtype="float64")
+    data, rates, found = data_of(problem, ROWS), np.full(ROWS, 0.02), []
+    for kind in (reference.Engine, fast_class):
+        with closing(begun(kind, problem)) as engine:
+            seen = []
+            for number, order in enumerate(orders()):
+                engine.train_epoch_in_parts(
+                    data, order, rates, number, number * ROWS, (7, 30, ROWS),
+                    lambda *sums, to=seen: to.append(sums),
+                )  # fmt: skip
+            found.append(seen)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)

@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.inputs.problem import EpochResult
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.keys import random_key
+from fastnn.rules import ends
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_sparse_table
 from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT, STAMPED
@@ -76,6 +77,8 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
     for bad, loss, weight, penalty in zip(bads, losses, weights, penalties, strict=True):
         loss = loss / weight if weight > 0 else 0.0
         after = None if ended is None else ended[len(results), ended.shape[1] // 2 :]
+        if after is not None and bad < 0:
+            loss = float(after[ends.LOSS])
         bad_step, of_weights = bad if bad >= 0 else None, penalty if tells_penalty else None
         results.append(EpochResult(loss, bad_step, of_weights, ends=after))
         if bad >= 0:

@@ -137,7 +137,6 @@ class Engine(interface.Engine):
         # Four numbers a layer, each kind in a row, and behind them that of the loss.
         self._alphas = np.array([*alphas, *factors, problem.loss_alpha], problem.dtype)
         self._numbers = start_numbers(problem)
-        self.tells_penalty = self._linear or not any(l1 for l1, _ in problem.penalties)
         self._products = sum(
             k * n for k, n in problem.network.shapes
         )  # in the forward pass of a row
@@ -492,6 +491,11 @@ class Engine(interface.Engine):
             self._follow(samples, self._laziness(X))
             prepare_entries([self._entry("train_epoch"), self._entry("forward"), "shuffle"])
             place_rules(self.problem, self._working.plan, training=True)
+
+    @property
+    def tells_penalty(self) -> bool:
+        """Whether results have the penalty; with that of l1 only where `step.linear` trains."""
+        return self._one_output or not any(l1 for l1, _ in self.problem.penalties)
 
     @property
     def _one_output(self) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 # Fields of a block: what is added to the weights of an output, for each number of the row; not 0
 # where it is trained; z of the next row; the bias, and its mean. Where an update is done in the
 # pass of the next one: change and factor of the last, and the product of the next row with W as it
-# is after that.
-CHANGE, TRAINED, Z, BIASES, MEANS, LAST_CHANGE, LAST_KEEP, AHEAD, FIELDS = range(9)
+# is after that; and the factor that goes with `CHANGE`, where a call ends before that.
+CHANGE, TRAINED, Z, BIASES, MEANS, LAST_CHANGE, LAST_KEEP, PRODUCT, FACTOR, FIELDS = range(10)
 VECTOR_BYTES = 64  # of the widest vectors that there are, for which memory is planned
 
 
@@ -31,5 +31,5 @@ def fit_lanes(inputs: int, outputs: int, itemsize: int) -> bool:
 
 
 def memory_for(inputs: int, outputs: int, itemsize: int) -> int:
-    """Return how many numbers weights, their means and the block take."""
-    return (2 * inputs + FIELDS) * padded(outputs, itemsize)
+    """Return how many numbers weights, their means, the block and two rows take."""
+    return (2 * inputs + FIELDS) * padded(outputs, itemsize) + 2 * inputs

@@ -288,7 +288,9 @@ class Engine(interface.Engine):
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""
-        return self.problem.apart and self.group is None
+        from scipy.sparse import issparse  # which plain training does not need
+
+        return self.problem.apart and self.group is None and not issparse(X)
 
     def _step(
         self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
@@ -319,7 +321,10 @@ class Engine(interface.Engine):
         counted = going & (weights > 0.0)
         of_outputs[counted, ends.LOSSES] += (weights * losses)[counted]
         of_outputs[going, ends.WEIGHT] += np.broadcast_to(weights, going.shape)[going]
-        batch, loss = self._step(data, order, epoch, index, rate, t)
+        _, loss = self._step(data, order, epoch, index, rate, t)
+        if math.isfinite(loss):
+            shown = float((weights * losses)[counted].sum()) / going.sum() if going.any() else 0.0
+            loss = shown / batch.weight if batch.weight > 0.0 else 0.0
         after: tuple[Parameters, list[Parameters]] = self._state
         kept = [
             [tuple(np.where(going, new, old) for new, old in zip(*each, strict=True))]
@@ -343,6 +348,7 @@ class Engine(interface.Engine):
         ended[ends.OBJECTIVE] = of_outputs[:, ends.OWN_OBJECTIVE].mean()
         weight = float(of_outputs[:, ends.WEIGHT].sum())
         loss = float(of_outputs[:, ends.LOSSES].sum()) / weight if weight > 0.0 else 0.0
+        ended[ends.LOSS] = loss
         return EpochResult(loss, None, float(penalties.sum()), ends=ended)
 
     def _shared_step(

@@ -86,8 +86,8 @@ class Bundled:
     def calls_not_before(self, trainer: Stateful) -> float:
         """Return how many of the next epochs there are at least before it has to be called.
 
-        For those of `by_results`; the fewest that it can say at once, or infinity where it is
-        called only when all epochs are done, or all that is done again costs nothing.
+        For those of `by_results`; the fewest that it can say at once, or infinity where nothing is
+        known, or nothing has to be done again: then calls may be long.
         """
         return math.inf
 

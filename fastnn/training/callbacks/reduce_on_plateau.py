@@ -110,6 +110,12 @@ class ReduceOnPlateau(Bundled):
                 return place
         return len(results)
 
+    def calls_not_before(self, trainer: Stateful) -> float:
+        """Return after how many of the next epochs the rate can be to fall."""
+        if trainer.history:
+            self._due(trainer.history)
+        return self.patience + 1 - (self._read[3] if trainer.history else 0)
+
     def _due(self, history: History) -> bool:
         """Return whether the last value is one too many without a better one."""
         values, due = history[self.series()], False

@@ -27,12 +27,12 @@ from numba.extending import intrinsic
 
 from fastnn.storage.kernels.machine import vector_bytes
 from fastnn.targets.cpu.lanes import (
-    AHEAD,
     BIASES,
     CHANGE,
     LAST_CHANGE,
     LAST_KEEP,
     MEANS,
+    PRODUCT,
     TRAINED,
     Z,
 )
@@ -160,7 +160,7 @@ class _Writer(Writer):
             return self.fma(builder, new, z, total)
 
         total = self.over_rows(builder, count, step)
-        self.store(builder, total, place(AHEAD))
+        self.store(builder, total, place(PRODUCT))
         builder.ret_void()
         return function
 
@@ -178,7 +178,7 @@ class _Writer(Writer):
                 return builder.gep(block, [builder.add(builder.mul(apart, INT64(field)), at)])
 
             change, ahead, bias = (
-                self.load(builder, place(each), lanes) for each in (CHANGE, AHEAD, BIASES)
+                self.load(builder, place(each), lanes) for each in (CHANGE, PRODUCT, BIASES)
             )
             change, keep = self.of_trained(builder, place(TRAINED), change, common)
             bias = self.fma(builder, self.splat(builder, trained, lanes), change, bias)

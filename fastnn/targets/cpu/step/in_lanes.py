@@ -1,6 +1,8 @@
 """Single rows for a model of some outputs, which lie side by side in the lanes of vectors.
 
 Weights are brought there as a call begins, and back as it ends, which takes as long as a few steps.
+Where steps overlap, a call that ends within an epoch leaves two updates to the next one, and copies
+of their rows, which may be gone by then: all sums are the same as without such an end.
 `fastnn.targets.cpu.products.outputs` has a step, and `fit_lanes` says for which models this is
 quicker than one output after another. Derivatives are those of a loop over outputs, or of a softmax
 that takes all lanes at once, of which those beyond the outputs have the lowest z.
@@ -18,6 +20,8 @@ from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, COLUMN_STRIDE, ROW_S
 from fastnn.targets.cpu.lanes import (
     BIASES,
     CHANGE,
+    FACTOR,
+    FIELDS,
     LAST_CHANGE,
     LAST_KEEP,
     MEANS,
@@ -26,6 +30,7 @@ from fastnn.targets.cpu.lanes import (
 )
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
+    address_of,
     atomic_load,
     atomic_store,
     load_float32,
@@ -56,9 +61,7 @@ from fastnn.targets.cpu.products.outputs import make_outputs
 from fastnn.targets.cpu.scalars import L1, MEAN_WEIGHT
 from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.step.single_rows import (
-    AHEAD as ROWS_AHEAD,
-)
-from fastnn.targets.cpu.step.single_rows import (
+    AHEAD,
     AVERAGED,
     LOSS_ALPHA,
     add_loss,
@@ -78,7 +81,6 @@ from fastnn.targets.cpu.views import (
     target_weights_of,
 )
 
-LAST_ROW = STEP + 1  # of `control`: the row of the last step, whose update may be to be done yet
 SOFTMAX = LOSS_CODES["softmax_cross_entropy"]
 
 
@@ -130,10 +132,10 @@ def make_in_lanes(
                 memory[U(biases + j)] = memory[U(at + k)]
 
     @njit(**EXACT)
-    def bring_back(job, overlaps):
-        """Bring them back, with the last update where that is still to be done in the lanes."""
+    def bring_back(job):
+        """Bring them back, but for updates that are still to be done in the lanes."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        k, n, w, control = layers[0, K], layers[0, N], layers[0, WEIGHTS], control_of(job)
+        k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         wide = (n + lanes - 1) // lanes * lanes
         block = head[IN_LANES] + 2 * k * wide
         for copy in range(1 + (head[UPDATE] == AVERAGED)):
@@ -144,13 +146,41 @@ def make_in_lanes(
                 for i in range(k):
                     memory[U(at + i)] = memory[U(lane + i * lanes)]
                 memory[U(at + k)] = memory[U(block + field * wide + j)]
-        if overlaps:
-            before = step_row(job, control[LAST_ROW], control[STEP] - 1)
-            for j in range(n):
-                at, keep = w + j * (k + 1), memory[U(block + LAST_KEEP * wide + j)]
-                for i in range(at, at + k):
-                    memory[U(i)] *= keep
-                axpy(memory, at, before, k, memory[U(block + LAST_CHANGE * wide + j)])
+
+    @njit(**EXACT)
+    def update(job, change, factor, row, trained):
+        """Do an update with a row to the weights that were brought back."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
+        wide = (n + lanes - 1) // lanes * lanes
+        block = head[IN_LANES] + 2 * k * wide
+        for j in range(n):
+            at = w + j * (k + 1)
+            keep, own = memory[U(block + factor * wide + j)], memory[U(block + change * wide + j)]
+            for i in range(at, at + k):
+                memory[U(i)] *= keep
+            axpy(memory, at, row, k, own)
+            memory[U(at + k)] += trained * own
+
+    @njit(**EXACT)
+    def leave(job, before, here, keep):
+        """Keep both rows and the factor of updates for the next call, and do them to W."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        k, n, trained = layers[0, K], layers[0, N], real(layers[0, BIAS])
+        wide = (n + lanes - 1) // lanes * lanes
+        block = head[IN_LANES] + 2 * k * wide
+        rows = block + FIELDS * wide
+        for i in range(k):  # the first may be the copy itself
+            first, second = own(before + i * itemsize), own(here + i * itemsize)
+            memory[U(rows + i)], memory[U(rows + k + i)] = first, second
+        for j in range(wide):
+            moves = memory[U(block + TRAINED * wide + j)] != zero
+            memory[U(block + FACTOR * wide + j)] = keep if moves else one
+            if not moves:
+                memory[U(block + CHANGE * wide + j)] = zero
+        bring_back(job)
+        update(job, LAST_CHANGE, LAST_KEEP, address_of(memory, rows), zero)
+        update(job, CHANGE, FACTOR, address_of(memory, rows + k), trained)
 
     @njit(**EXACT)
     def follow(job, here, after, keep, threshold, share):
@@ -221,7 +251,7 @@ def make_in_lanes(
         varying = head[UPDATE] == AVERAGED or layer_number(job, ZERO, L1) > 0.0
         row = order[U(start)]
         here = step_row(job, row, start)
-        before = here
+        before, kept_rows = here, block + FIELDS * wide
         say_who_is_trained(job)
         if varying or start == 0:  # an update that changes nothing, for z of the first row
             for j in range(wide):
@@ -231,17 +261,28 @@ def make_in_lanes(
                 for j in range(wide):
                     memory[U(block + LAST_CHANGE * wide + j)] = zero
                     memory[U(block + LAST_KEEP * wide + j)] = one
-        else:
-            before = step_row(job, control[LAST_ROW], start - 1)
+        else:  # what the last call has left
+            before = address_of(memory, kept_rows)
+            last = address_of(memory, kept_rows + k)
+            for panel in range(0, wide, lanes):
+                w = head[IN_LANES] + panel * k
+                advance(memory, w, block + panel, wide, before, here, k)
+            factor = memory[U(block + FACTOR * wide)]
+            for j in range(n):  # that of an output that is trained
+                if memory[U(block + TRAINED * wide + j)] != zero:
+                    factor = memory[U(block + FACTOR * wide + j)]
+            product = between(last, here, k)
+            arrive(memory, block, wide, wide // lanes, trained, factor, product)
+            before = last
         for first in range(start, end, run):
             count = min(run, end - first)
             for i in range(count):
                 step, following, after = first + i, row, here
-                if step + 1 < samples:
+                if step + 1 < end:
                     following = order[U(step + 1)]
                     after = step_row(job, following, step + 1)
-                if head[PREFETCH] > 0 and step + ROWS_AHEAD < samples:
-                    ask(rows + order[U(step + ROWS_AHEAD)] * row_stride, row_bytes)
+                if head[PREFETCH] > 0 and step + AHEAD < samples:
+                    ask(rows + order[U(step + AHEAD)] * row_stride, row_bytes)
                 rate, keep, threshold, share, scale = step_numbers(job, step, row)
                 scale *= output_share
                 target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
@@ -273,6 +314,8 @@ def make_in_lanes(
                         memory[U(change_at + j)] = zero
                 if varying:
                     follow(job, here, after, keep, threshold, share)
+                elif step + 1 == end:
+                    leave(job, before, here, keep)
                 else:  # all but the last of this is done while derivatives are waited for
                     for panel in range(0, wide, lanes):
                         w = head[IN_LANES] + panel * k
@@ -291,10 +334,14 @@ def make_in_lanes(
                     return
             elif not add_losses(job, losses_at, targets_at, first, count):
                 return
-            control[LAST_ROW] = order[U(first + count - 1)]
             atomic_store(control, STEP, first + count)
-            if atomic_load(control, STOP) != 0:
+            if atomic_load(control, STOP) != 0 and first + count < end:
+                bring_back(job)
+                if not varying:
+                    update(job, LAST_CHANGE, LAST_KEEP, before, zero)
                 return
+        if varying:
+            bring_back(job)
 
     @njit(**MERGED)
     def in_lanes(job):
@@ -304,6 +351,5 @@ def make_in_lanes(
         if control_of(job)[STEP] == 0 or not overlaps:
             bring(job)
         steps(job, head_of(job)[LOSS] == SOFTMAX)
-        bring_back(job, overlaps)
 
     return in_lanes

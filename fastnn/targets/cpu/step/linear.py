@@ -6,7 +6,7 @@ panels are one column wide), and one thread does everything in order:
 
     z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r, or the update rule with that sum.
 
-Several outputs are for `batch_of_one` alone; of all else there is one.
+Several outputs are for `batch_of_one` and `in_lanes` alone; of all else there is one.
 """
 
 from __future__ import annotations
@@ -84,10 +84,8 @@ from fastnn.targets.cpu.scalars import (
     INVERSE_WEIGHT,
     L1,
     L2,
-    LOSS_SUM,
     PENALTY,
     SCALE,
-    WEIGHT_SUM,
 )
 from fastnn.targets.cpu.step.batch_of_one import make_one_by_one
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
@@ -117,7 +115,7 @@ end_output = make_end_output(njit(**INLINE))
 
 
 @njit(**INLINE)
-def end_all(ended, n, numbers):
+def end_all(ended, n):
     """Say how many outputs are not at rest, and the means of losses and objectives."""
     last = len(ended) // 2 + ends.HEAD
     going, objectives, losses, weights = 0.0, 0.0, 0.0, 0.0
@@ -129,7 +127,7 @@ def end_all(ended, n, numbers):
         weights += ended[U(at + ends.WEIGHT)]
     ended[U(last - ends.HEAD + ends.GOING)] = going
     ended[U(last - ends.HEAD + ends.OBJECTIVE)] = objectives / n
-    numbers[LOSS_SUM], numbers[WEIGHT_SUM] = losses / n, weights / n
+    ended[U(last - ends.HEAD + ends.LOSS)] = losses / weights if weights > 0.0 else 0.0
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -385,7 +383,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 end_output(ended, at, total - before)
         numbers[PENALTY] = total
         if ending:
-            end_all(ended, n, numbers)
+            end_all(ended, n)
 
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 

@@ -59,6 +59,7 @@ def make_add_losses(dtype: np.dtype, losses: Any) -> Any:
         order, weights, of_targets = order_of(job), weights_of(job), target_weights_of(job)
         n, alpha, half = layers_of(job)[0, N], alphas_of(job)[LOSS_ALPHA], len(ended) // 2
         last, weighted, total, weight = half + ends.HEAD, head[WEIGHTED], numbers[LOSS_SUM], 1.0
+        going = ended[U(half + ends.GOING)]
         losses(head[LOSS], head[OWN_LOSSES], memory, z_at, y_at, z_at, count * n, alpha)
         for i in range(count):
             row = order[U(first + i)]
@@ -73,7 +74,7 @@ def make_add_losses(dtype: np.dtype, losses: Any) -> Any:
                 if weight > 0.0:
                     loss = weight * memory[U(z_at + i * n + j)]
                     ended[U(own + ends.LOSSES)] += loss
-                    total += loss / n
+                    total += loss / going  # for who looks on
                 ended[U(own + ends.WEIGHT)] += weight
             numbers[WEIGHT_SUM] += weights[U(row)] if weighted > 0 else 1.0
             if not math.isfinite(total):
