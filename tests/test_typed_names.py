@@ -9,7 +9,7 @@ from fastnn.estimators import linear_losses, mlp
 from fastnn.initializers import INITIALISERS, InitialiserName
 from fastnn.inputs.problem import DTYPES, PRECISIONS, DtypeName, Precision
 from fastnn.rules.table import ACTIVATIONS, LOSSES, ActivationName, LossName
-from fastnn.targets.selection import TARGETS, Kind
+from fastnn.targets.selection import TARGETS, Device, Kind, Target, parse
 from fastnn.training.metrics import LARGER_IS_BETTER, MetricName
 
 PAIRS = {
@@ -33,6 +33,11 @@ def test_the_names_of_a_type_are_those_of_its_registry(what):
     names, registry = PAIRS[what]
     assert len(get_args(names)) == len(set(get_args(names)))
     assert set(get_args(names)) == set(registry)
+
+
+def test_targets_are_kinds_and_devices_of_cuda():
+    assert set(get_args(Target)) == {Kind, Device}
+    assert [parse(name) for name in get_args(Device)] == [("cuda", n) for n in range(16)]
 
 
 def test_fastnn_typing_has_each_of_its_names():

@@ -28,7 +28,10 @@ def test_an_engine_works_on_its_own_device_in_every_thread(
 
     found: list[tuple[int, int]] = []
     event_of, room_of = session.new_event, session.new_array
-    note = lambda: found.append((threading.get_ident(), numba_cuda.current_device()))  # noqa: E731
+
+    def note() -> None:
+        found.append((threading.get_ident(), numba_cuda.current_device()))
+
     monkeypatch.setattr(session, "new_event", lambda: (note(), event_of())[1])
     monkeypatch.setattr(session, "new_array", lambda *given: (note(), room_of(*given))[1])
     problem = problem_of(5, [Dense(3)], "softmax_cross_entropy", dtype="float32", batch_size=4)

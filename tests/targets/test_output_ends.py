@@ -25,9 +25,10 @@ def single(outputs, loss="mse", rule="sgd", **changes):
 
 def begun(engine_class, problem, tol=2e-2, patience=2):
     engine = started(engine_class, problem)
-    if not engine.ends_outputs(np.zeros((2, 7))):
+    if ".cuda" in engine_class.__module__:
         engine.close()
-        pytest.skip("on this target outputs are trained one after another for that")
+        pytest.skip("on CUDA outputs are trained one after another for that")
+    assert engine.ends_outputs(np.zeros((2, 7)))
     share = problem.network.outputs
     engine.ends = first_ends(problem, engine.parameters(), tol, patience, share, ROWS)
     return engine
