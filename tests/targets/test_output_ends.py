@@ -25,7 +25,7 @@ def single(outputs, loss="mse", rule="sgd", **changes):
 
 def begun(engine_class, problem, tol=2e-2, patience=2):
     engine = started(engine_class, problem)
-    if ".cuda" in engine_class.__module__:
+    if ".cuda" in type(engine).__module__:
         engine.close()
         pytest.skip("on CUDA outputs are trained one after another for that")
     assert engine.ends_outputs(np.zeros((2, 7)))
