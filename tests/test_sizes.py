@@ -80,12 +80,12 @@ WHERE = {
 @pytest.mark.parametrize("size", HUGE, ids=NAMES)
 @pytest.mark.parametrize("where", WHERE)
 def test_numbers_of_any_size_are_used_or_refused(where, size):
-    start = time.monotonic()
+    start = time.process_time()
     try:
         WHERE[where](size)
     except FastnnError as error:
         assert 20 < len(str(error)) < 1000
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("shape", [(4, 10**9), (2**31 - 1, 3), (10**6, 10**6)])
@@ -161,7 +161,7 @@ LINKS = {
 
 @pytest.mark.parametrize("link", LINKS)
 def test_formulas_that_would_take_minutes_to_compile_are_refused(link):
-    start = time.monotonic()
+    start = time.process_time()
     formula = chain(LINKS[link], 1500)
     for use in (
         lambda: Dense(3, formula),
@@ -170,7 +170,7 @@ def test_formulas_that_would_take_minutes_to_compile_are_refused(link):
     ):
         with pytest.raises(InvalidInput, match=rf"operations, .* at most {MOST_COMPILED} are"):
             use()
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -182,11 +182,11 @@ def test_such_formulas_in_a_file_are_refused_at_once(tmp_path, link):
         plain = to_plain(trace(chain(LINKS[link], count)))
         content["network"]["layers"][0]["activation"] = json.loads(json.dumps(plain))
         tensor_file.write(path, tensors, content)
-        start = time.monotonic()
+        start = time.process_time()
         if count > 200 or len(plain["nodes"]) > MOST_COMPILED:
             with pytest.raises(CorruptFile, match="operations"):
                 Trainer.load(path)
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
 
 
 def test_the_longest_formula_is_used():

@@ -1,6 +1,7 @@
 """Sparse rows are trained on as the dense rows of the same numbers are, by every update rule."""
 
 import itertools
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -29,8 +30,10 @@ from fastnn.targets import numpy as reference
 if SIMULATED:
     pytest.skip("the CUDA target reads no sparse rows", allow_module_level=True)
 
+from fastnn.targets.cpu import laziness
 from fastnn.targets.cpu.engine import Engine
 from fastnn.targets.cpu.laziness import CUT, EAGER, SCALED, STAMPED, STEPWISE, choose_laziness
+from fastnn.threads.processors import available_threads
 
 INPUTS, ROWS = 300, 90
 NETWORKS = {
@@ -98,6 +101,73 @@ def test_sparse_rows_train_as_dense_ones_do(network, rule, setting, batch_size, 
     assert_runs_near(found, expected, 10 * TOLERANCE[dtype])
     again = run(Engine, problem, rows, rate=rate, threads=3)
     assert again.bits() == found.bits()
+
+
+@pytest.fixture
+def in_ranges(monkeypatch):
+    """Return what has inputs of one output cut into so many ranges, however few they are."""
+
+    def cut(ranges):
+        for name, value in zip(
+            ("RANGE_ENTRIES", "RANGES_ENTRIES", "MOST_RANGES"), (1, 0, ranges), strict=True
+        ):
+            monkeypatch.setattr(laziness, name, value)
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("ranges", "network", "setting", "batch_size", "dtype", "index", "values"),
+    all_pairs(
+        [1, 2, 4, 8],
+        ["one output", "a squashed output", "no bias"],
+        ["no penalty", "l2", "l1", "elastic net", "l2 that turns weights around"],
+        [1, 7, 33, 90],
+        DTYPES,
+        "il",
+        "fd",
+    ),
+)
+def test_inputs_in_ranges_train_as_numpy_does(
+    in_ranges, ranges, network, setting, batch_size, dtype, index, values
+):
+    in_ranges(ranges)
+    problem = problem_of(
+        INPUTS, NETWORKS[network], batch_size=batch_size, dtype=dtype, **SETTINGS[setting]
+    )
+    dense, rows = both(
+        problem, density=0.05, weighted=batch_size == 7, index=np.dtype(index),
+        values=np.dtype(values),
+    )  # fmt: skip
+    rate = 0.05 if batch_size > 2 else 0.002
+    expected = run(reference.Engine, problem, dense, rate=rate)
+    found = [run(Engine, problem, rows, rate=rate, threads=threads) for threads in (1, 2, 3, 8)]
+    assert_runs_near(found[0], expected, 10 * TOLERANCE[dtype])
+    assert all(each.bits() == found[0].bits() for each in found[1:])
+
+
+@pytest.mark.parametrize("setting", ["l2", "elastic net"])
+def test_inputs_in_ranges_in_one_call_or_in_parts_are_the_same_bits(in_ranges, setting):
+    in_ranges(4)
+    test_epochs_in_one_call_or_in_parts_are_the_same_bits("one output", "sgd", setting)
+
+
+def test_long_rows_in_large_batches_are_shared_by_threads():
+    def ranges(entries, batch_size, layers=NETWORKS["one output"]):
+        problem = problem_of(20_000, layers, optimizer=OPTIMIZERS["sgd"], batch_size=batch_size)
+        return choose_laziness(problem, "sgd", entries, layers is NETWORKS["one output"]).ranges
+
+    assert [ranges(200.0, size) for size in (1, 16, 32)] == [1, 1, 2]
+    assert [ranges(entries, 1000) for entries in (5.0, 127.0, 128.0, 1e4)] == [1, 1, 2, 8]
+    assert ranges(1e4, 1000, NETWORKS["outputs"]) == 1
+    problem = problem_of(2000, NETWORKS["one output"], batch_size=40)
+    dense, rows = both(problem, 120, density=0.2)
+    with closing(Engine(problem)) as engine:
+        for data, expected in ((dense, 1), (rows, min(4, available_threads()))):
+            engine.prepare(data.X)
+            assert engine.threads == expected
+    expected = run(reference.Engine, problem, dense)
+    assert_runs_near(run(Engine, problem, rows), expected, 10 * TOLERANCE["float64"])
 
 
 @pytest.mark.parametrize("rule", OPTIMIZERS)

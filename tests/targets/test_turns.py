@@ -6,22 +6,35 @@ Compiled code on two cores has a race only now and then: here schedules are forc
 from target_cases import run_python
 
 TRAIN = """
+import numpy as np
+from scipy import sparse
 from target_cases import OPTIMIZERS, data_of, problem_of, run
 from turns import SCHEDULES, TURNS, Team, at_random, hook
 from fastnn.targets.cpu.engine import Engine
+from fastnn.inputs.data import Data
+from fastnn.inputs.sparse_rows import check_sparse
 from fastnn.network import Dense, Dropout
+from fastnn.targets.cpu import laziness
 
 hook()
+laziness.RANGE_ENTRIES, laziness.RANGES_ENTRIES = 1, 0
 PROBLEMS = {
     "small": problem_of(3, [Dense(5, "tanh"), Dense(2)], optimizer=OPTIMIZERS["adamw"]),
     "many tiles": problem_of(3, [Dense(33, "relu"), Dense(40)], batch_size=24),
     "limits": problem_of(
         3, [Dropout(0.2), Dense(9, "relu", max_norm=0.5), Dense(2)], batch_size=4, clip_norm=0.2
     ),
+    "ranges of sparse inputs": problem_of(9, [Dense(1)], batch_size=5, l2=0.1),
+    "ranges that are cut": problem_of(9, [Dense(1)], batch_size=5, l1=0.01, l2=0.1),
 }
 for case, problem in PROBLEMS.items():
     # Every step has a rate and a sum of weights of its own, so that those of another step show.
     data = data_of(problem, 2 * problem.batch_size + 3, weighted=True)
+    if case.startswith("ranges"):
+        rows = sparse.csr_array(np.where(data.X > -0.5, data.X, 0.0))
+        rows = check_sparse(rows, 9, problem.dtype, "X")
+        data = Data(rows, data.targets, data.weights)
+        assert laziness.choose_laziness(problem, "sgd", rows.entries / len(rows), True).ranges == 4
     expected = run(Engine, problem, data).bits()
     for threads in (2, 3):
         for schedule in [*SCHEDULES, *range(8)]:

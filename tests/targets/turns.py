@@ -10,7 +10,7 @@ from functools import partial
 
 from fastnn.targets.cpu import team
 from fastnn.targets.cpu.engine import Engine
-from fastnn.targets.cpu.step import epoch
+from fastnn.targets.cpu.step import epoch, sparse_linear
 
 WAITING = ("pause", "give_way", "nap")
 # After which operation a thread hands over, beside those in which it waits for the others.
@@ -112,7 +112,7 @@ def hook():
         return then_hands_over
 
     for name in WAITING:
-        setattr(epoch, name, scheduled(lambda: None, name))
+        setattr(team, name, scheduled(lambda: None, name))
     for name in ("atomic_add", "atomic_load", "atomic_store"):
-        for module in (team, epoch):
+        for module in (team, epoch, sparse_linear):
             setattr(module, name, scheduled(getattr(module, name), name))

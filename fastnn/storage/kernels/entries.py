@@ -23,9 +23,11 @@ def _entries() -> dict[str, Entry]:
     }
     for dtype in ("float32", "float64"):
         forward = "words", "int", "int", f"{dtype}s"
+        team = "words", "int", "int", "int"
         for prefix, module, train in (
-            ("", "fastnn.targets.cpu.step.epoch", ("words", "int", "int", "int")),
+            ("", "fastnn.targets.cpu.step.epoch", team),
             ("linear_", "fastnn.targets.cpu.step.linear", ("words", "int")),
+            ("sparse_linear_", "fastnn.targets.cpu.step.sparse_linear", team),
         ):
             for operation, arguments in (("train_epoch", train), ("forward", forward)):
                 name = f"{operation}_{dtype}"

@@ -80,6 +80,7 @@ COMPILED = (
     "fastnn.storage.kernels.compiling",
     "fastnn.targets.cpu.step.epoch",
     "fastnn.targets.cpu.step.linear",
+    "fastnn.targets.cpu.step.sparse_linear",
     "fastnn.targets.cpu.shuffle",
 )
 # What looks over them changes what they become.

@@ -84,6 +84,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "nonzero": (INT64, 0),
     "sparse": (INT64, 0),
     "touched": (INT64, 0),  # see `step.lazy_rows`
+    "edges": (INT64, 0),  # see `step.sparse_ranges`
     "control": (INT64, 0),
     "weights": (REAL, 0),
     "target_weights": (REAL, 0),

@@ -89,7 +89,7 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
 def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     """Return what a job lists of sparse features, and of what is made good later."""
     if not isinstance(X, SparseRows):
-        return dict(sparse=NO_ROWS, touched=NO_ROWS, jumps=NO_WEIGHTS)
+        return dict(sparse=NO_ROWS, touched=NO_ROWS, edges=NO_ROWS, jumps=NO_WEIGHTS)
     head, inputs = working.plan.head, X.inputs
     touched, jumps = NO_ROWS, NO_WEIGHTS
     if head[LAZY] == CUT:
@@ -97,7 +97,9 @@ def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     elif head[LAZY] >= STAMPED:
         touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
         jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))
-    return dict(sparse=make_sparse_table(X), touched=touched, jumps=jumps)
+    return dict(
+        sparse=make_sparse_table(X), touched=touched, edges=working.edges_of(X), jumps=jumps
+    )
 
 
 def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:

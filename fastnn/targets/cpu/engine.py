@@ -85,6 +85,7 @@ from fastnn.targets.layout import Layout
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.crowding import run_two
 from fastnn.threads.pool import TICK_SECONDS, Task
+from fastnn.threads.processors import available_threads
 
 # Rows of data larger than this are asked for a step ahead; smaller ones are in the cache anyway.
 PREFETCH_BYTES = 1 << 20
@@ -420,7 +421,7 @@ class Engine(interface.Engine):
             compiled = checked(entry(self._entry("train_epoch")), len(data.X))
             kept, threads = (
                 (working, data, shared, own),
-                () if self._one_output else (self.threads,),
+                () if self._kind == "linear_" else (self.threads,),
             )
             train = partial(train_seat, compiled, jobs, threads, kept)
 
@@ -494,18 +495,20 @@ class Engine(interface.Engine):
 
     @property
     def tells_penalty(self) -> bool:
-        """Whether results have the penalty; with that of l1 only where `step.linear` trains."""
-        return self._one_output or not any(l1 for l1, _ in self.problem.penalties)
+        """Whether results have the penalty; that of l1 only in models without hidden layers."""
+        return bool(self._kind) or not any(l1 for l1, _ in self.problem.penalties)
 
     @property
-    def _one_output(self) -> bool:
-        """Whether the working memory is that of `step.linear`."""
+    def _kind(self) -> str:
+        """Which of the compiled epochs the working memory is for, as its entry points begin."""
         sparse = self._working.sparse
-        return self._linear if sparse is None else sparse.linear
+        if sparse is None:
+            return "linear_" if self._linear else ""
+        return "sparse_linear_" if sparse.linear else ""
 
     def _entry(self, operation: str) -> str:
         """Return the name of an entry point for this kind of model and dtype."""
-        return f"{'linear_' * self._one_output}{operation}_{self._dtype}"
+        return f"{self._kind}{operation}_{self._dtype}"
 
     def close(self) -> None:
         """Have no thread at work."""
@@ -531,8 +534,11 @@ class Engine(interface.Engine):
     def _choose_threads(self, X: Any) -> int:
         sparse = self._laziness(X)
         # The plain-Python stand-ins of atomic operations are not atomic.
-        if (self._linear if sparse is None else sparse.linear) or DISABLE_JIT:
+        if (self._linear and sparse is None) or DISABLE_JIT:
             return 1
+        if sparse and sparse.linear:
+            one = sparse.ranges == 1
+            return 1 if one else min(sparse.ranges, self._asked or available_threads())
         if self._asked is not None:
             return self._asked
         flops = 6.0 * self._batch * self._products_of_a_row(X)

@@ -42,6 +42,9 @@ _DIVIDED = ("rmsprop", "adagrad")
 # After so many steps all of W is brought up to date, and steps are counted from 0 again: what is
 # kept of them does not grow with the epoch.
 COUNTED_STEPS = 1 << 14
+# Of a model of one output, a range of inputs has so many numbers of a row, and all of them so many
+# of a batch: below, to hand over the work takes longer than to do it.
+RANGE_ENTRIES, RANGES_ENTRIES, MOST_RANGES = 64, 4096, 8
 # Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
 SCATTERED = 4.0
 
@@ -54,17 +57,21 @@ class Laziness(NamedTuple):
     mode
         One of the above.
     linear
-        Whether the whole model is one output without hidden layers, of plain SGD: `step.linear`.
+        Whether the whole model is one output without hidden layers, of plain SGD:
+        `step.sparse_linear`.
+    ranges
+        Of such a model, into how many ranges inputs are cut, which threads share: a power of 2.
     """
 
     mode: int
     linear: bool
+    ranges: int = 1
 
 
 def choose_laziness(problem: Problem, rule: str, entries: float, one_output: bool) -> Laziness:
     """Return how rows of `entries` numbers on average, of which few are stored, are trained on.
 
-    `one_output` tells whether the model is one for `step.linear`, but for its optimizer.
+    `one_output` tells whether the model is one for `step.sparse_linear`, but for its optimizer.
     """
     layer, (l1, l2) = problem.network.parametric[0], problem.penalties[0]
     own_rule = rule == problem.optimizer.rule
@@ -74,7 +81,11 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
     if update_row(problem.optimizer).slots > UPDATES[rule].slots:
         return Laziness(EAGER, False)
     if rule == "sgd" and not clips and (l1 == 0 or one_output):
-        return Laziness(CUT if l1 else SCALED, one_output)
+        ranges = 1
+        if one_output and entries * problem.batch_size >= RANGES_ENTRIES:
+            while ranges < MOST_RANGES and entries >= 2 * ranges * RANGE_ENTRIES:
+                ranges *= 2
+        return Laziness(CUT if l1 else SCALED, one_output, ranges)
     linear = rule in _LINEAR and not (clips and l2)
     if not linear and not (rule in _DIVIDED and not l2):
         return Laziness(EAGER, False)

@@ -157,8 +157,10 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     THREADS,  # of the team that `owners` is for
     IN_LANES,  # offset of the weights of a model of one layer, for single rows, side by side in
     # vectors, and of what goes with them: see `products.outputs`; or -1
+    RANGE_BITS,  # 2^this ranges of inputs, whose sums are apart: see `step.sparse_ranges`
+    RANGE_SUMS,  # offset of these sums, of a batch, range by range
     HEAD_FIELDS,
-) = range(47)
+) = range(49)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -422,6 +424,9 @@ def make_plan(
     head[SHARED] = shared
     if sparse:
         head[LAZY] = sparse.mode
+        if sparse.linear:
+            head[RANGE_BITS] = sparse.ranges.bit_length() - 1
+            head[RANGE_SUMS] = take(sparse.ranges * capacity)
         if sparse.mode >= STAMPED:
             head[GRADIENT] = take((k + 1) * padded(shapes[0][1]))
     check_memory(

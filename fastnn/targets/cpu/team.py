@@ -14,8 +14,15 @@ from typing import Any
 
 from fastnn.targets.cpu.arguments import BAD_STEP, FINISHED, LINE, STOP, TICKETS, TILE_MASK
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
-from fastnn.targets.cpu.llvm.rule_loops import EXACT
+from fastnn.targets.cpu.llvm.intrinsics import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    give_way,
+    nap,
+    pause,
+)
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE
 from fastnn.targets.cpu.plan import PHASES, ROWWISE, THREADS, N
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.tiling import (
@@ -31,6 +38,22 @@ from fastnn.targets.cpu.tiling import (
     UPDATE_TILES,
 )
 from fastnn.targets.cpu.views import control_of, head_of, layers_of, owners_of, phases_of
+
+# A thread without work looks again for a few microseconds, then gives way to whatever wants its
+# core, perhaps the thread that it waits for, and after a millisecond or so it naps. Threads that
+# nap sooner look idle to the system, which then leaves two of them on one core.
+SPINS, YIELDS = 300, 3000
+
+
+@njit(**INLINE)
+def rest(looks):
+    """Let some time pass, after so many looks for work."""
+    if looks < SPINS:
+        pause()
+    elif looks < YIELDS:
+        give_way()
+    else:
+        nap()
 
 
 @njit(**EXACT)

@@ -102,8 +102,10 @@ counting_of, keys_of, gathered_of, nonzero_of, control_of, sparse_of, touched_of
     make_view(name, INT64)
     for name in ("counting", "keys", "gathered", "nonzero", "control", "sparse", "touched")
 )
-shares_of, ends_of = make_view("shares", INT64), make_view("ends", REAL)
-weights_of, target_weights_of, rates_of, numbers_of, row_loss_of, parts_of, jumps_of = (
-    make_view(name, REAL)
-    for name in ("weights", "target_weights", "rates", "numbers", "row_loss", "parts", "jumps")
+shares_of, edges_of = make_view("shares", INT64), make_view("edges", INT64)
+weights_of, target_weights_of, rates_of, numbers_of = (
+    make_view(name, REAL) for name in ("weights", "target_weights", "rates", "numbers")
+)
+ends_of, row_loss_of, parts_of, jumps_of = (
+    make_view(name, REAL) for name in ("ends", "row_loss", "parts", "jumps")
 )

@@ -8,6 +8,7 @@ threads, and for sparse rows as for dense ones: where these need another plan, i
 from __future__ import annotations
 
 import math
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu.arguments import make_job
 from fastnn.targets.cpu.checked import wrote, zeros_for
 from fastnn.targets.cpu.laziness import Laziness
-from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, SIZE, TRANSPOSED, N, Plan
+from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, RANGE_BITS, SIZE, TRANSPOSED, N, Plan
 
 if TYPE_CHECKING:
+    from fastnn.inputs.sparse_rows import SparseRows
     from fastnn.layers import Parameter
 
 
@@ -56,6 +58,7 @@ class Working:
         self.size = int(plan.head[SIZE]) * (1 + slots)
         self._first: np.ndarray | None = None  # a state that is still to be written
         self._asked_for = False
+        self._edges: tuple[weakref.ref[SparseRows], np.ndarray] | None = None
         self._memory = memory = zeros_for(plan, problem.dtype)
         memory[plan.head[ONES] :][: plan.layout.panel] = 1
         memory[plan.head[PADDING] + plan.layout.lanes :][: plan.layout.lanes] = 1
@@ -86,6 +89,16 @@ class Working:
         """The job whose memory has the state in it."""
         _ = self.memory
         return self._fixed
+
+    def edges_of(self, X: SparseRows) -> np.ndarray:
+        """Return where ranges of inputs begin in each row, as far as compiled code has found it.
+
+        It looks for them once for all epochs on the same rows.
+        """
+        if self._edges is None or self._edges[0]() is not X:
+            edges = (1 << int(self.plan.head[RANGE_BITS])) - 1
+            self._edges = weakref.ref(X), np.zeros(len(X) * edges, np.int64)
+        return self._edges[1]
 
     def read(self) -> np.ndarray:
         """Return a copy of the state, which is not to be written to."""

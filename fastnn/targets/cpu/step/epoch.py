@@ -39,9 +39,6 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_add,
     atomic_load,
     atomic_store,
-    give_way,
-    nap,
-    pause,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
@@ -90,7 +87,7 @@ from fastnn.targets.cpu.step.periodic import make_periodic
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
 from fastnn.targets.cpu.step.sparse_rows import make_sparse
 from fastnn.targets.cpu.step.update import make_apply, make_update
-from fastnn.targets.cpu.team import ended_early, make_team
+from fastnn.targets.cpu.team import ended_early, make_team, rest
 from fastnn.targets.cpu.tiling import (
     APPLY_TILES,
     BACKWARD,
@@ -124,10 +121,6 @@ from fastnn.targets.cpu.views import (
     strided_of,
 )
 
-# A thread without work looks again for a few microseconds, then gives way to whatever wants its
-# core, perhaps the thread that it waits for, and after a millisecond or so it naps. Threads that
-# nap sooner look idle to the system, which then leaves two of them on one core.
-SPINS, YIELDS = 300, 3000
 NO_ORDER = np.zeros(0, np.int64)  # rows as they come
 
 
@@ -348,12 +341,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     and atomic_load(control, STOP) == 0
                 ):
                     idle += 1
-                    if idle < SPINS:
-                        pause()
-                    elif idle < YIELDS:
-                        give_way()
-                    else:
-                        nap()
+                    rest(idle)
                 continue
             step, p = number // count, number % count
             samples = rows_of(job, step)

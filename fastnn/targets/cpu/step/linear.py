@@ -39,8 +39,6 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     address_of,
     atomic_load,
     atomic_store,
-    load_float32,
-    load_float64,
     prefetch,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
@@ -55,43 +53,30 @@ from fastnn.targets.cpu.plan import (
     IN_PLACE,
     INPUT,
     KEPT,
-    LAZY,
-    LOSS,
-    NEEDS_Z,
     OUTPUT,
-    OWN_DERIVATIVE,
-    OWN_LOSS_GRADIENTS,
-    OWN_LOSSES,
     OWN_VALUE,
     PREFETCH,
     PRIVATE,
-    ROW_SCALE,
     SAMPLES,
-    SPARSE,
     STEPS,
-    TARGETS,
     UPDATE,
-    WEIGHTED,
     WEIGHTS,
     K,
     N,
-    Z,
 )  # fmt: skip
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import (
     COLUMN_NORM,
-    INVERSE_WEIGHT,
     L1,
     L2,
     PENALTY,
-    SCALE,
 )
 from fastnn.targets.cpu.step.batch_of_one import make_one_by_one
-from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, layer_rate
+from fastnn.targets.cpu.step.between_steps import begin_step, layer_number, layer_rate
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
-from fastnn.targets.cpu.step.single_rows import AHEAD, AVERAGED, LOSS_ALPHA, SGD
-from fastnn.targets.cpu.step.sparse_linear import make_sparse_linear
+from fastnn.targets.cpu.step.output_losses import make_output_losses
+from fastnn.targets.cpu.step.single_rows import AHEAD, AVERAGED, SGD
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
@@ -105,7 +90,6 @@ from fastnn.targets.cpu.views import (
     order_of,
     row_loss_of,
     strided_of,
-    weights_of,
 )
 
 IDENTITY = ACTIVATION_CODES["identity"]
@@ -139,15 +123,11 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     elementary = make_elementary(dtype)
     rules = make_rules(dtype, elementary)
-    activate, multiply_derivative = rules.activate, rules.multiply_derivative
-    losses, loss_gradients = rules.losses, rules.loss_gradients
+    activate = rules.activate
     apply, norms = make_apply(dtype, rules), make_norms(dtype, 1, None, None, None)
     squares, set_scale, clip_column = norms.squares, norms.set_scale, norms.clip_column
     itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
-    own_load = load_float64 if dtype.itemsize == 8 else load_float32
-    sparse = make_sparse_linear(dtype)
-    sparse_products, use = sparse.sparse_products, sparse.use
-    update_sparse, make_good = sparse.update_sparse, sparse.make_good
+    output_losses = make_output_losses(dtype, rules)
 
     @njit(**EXACT)
     def in_place(job):
@@ -185,62 +165,28 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         return address_of(memory_of(job), slot)
 
     @njit(**EXACT)
-    def to_rows(job, first, samples, inverse_weight):
-        """Compute z of every row of the batch, and bring in its target and weight."""
-        memory, head, layers, strided, order, weights = (
+    def to_rows(job, first, samples):
+        """Compute z of every row of the batch."""
+        memory, head, layers, strided, order = (
             memory_of(job),
             head_of(job),
             layers_of(job),
             strided_of(job),
             order_of(job),
-            weights_of(job),
         )
         k = layers[0, K]
         bias = memory[U(layers[0, WEIGHTS] + k)]
         ahead, row_bytes = max(AHEAD, samples), k * strided[0, COLUMN_STRIDE]
-        scale, sparse = real(1), head[IN_PLACE] == SPARSE
-        if sparse:
-            use(job, first, samples)
-            sparse_products(job, order, first, ZERO, samples, layers[0, OUTPUT])
-            scale = real(numbers_of(job)[U(SCALE)])
         for r in range(samples):
             row = order[U(first + r)]
-            if sparse:
-                memory[U(layers[0, OUTPUT] + r)] = scale * memory[U(layers[0, OUTPUT] + r)] + bias
-            else:
-                address = row_address(job, row, layers[0, INPUT] + r * k)
-                if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
-                    following = order[U(first + r + ahead)]
-                    start = strided[0, ADDRESS] + following * strided[0, ROW_STRIDE]
-                    for at in range(0, row_bytes, 64):
-                        prefetch(start + at)
-                    prefetch(start + row_bytes - 1)
-                memory[U(layers[0, OUTPUT] + r)] = (
-                    dot(memory, layers[0, WEIGHTS], address, k) + bias
-                )
-            target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
-            memory[U(head[TARGETS] + r)] = own_load(target)
-            weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
-            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
-
-    @njit(**EXACT)
-    def leave_out(memory, scale, d, samples):
-        """Give rows of weight 0 no derivative, whatever that of their loss is."""
-        for r in range(samples):
-            if memory[U(scale + r)] == zero:
-                memory[U(d + r)] = zero
-
-    @njit(**EXACT)
-    def to_output(job, count):
-        memory, alphas, layers = memory_of(job), alphas_of(job), layers_of(job)
-        if layers[0, ACTIVATION] != IDENTITY:
-            if layers[0, NEEDS_Z] == 1:
-                for r in range(count):
-                    memory[U(layers[0, Z] + r)] = memory[U(layers[0, OUTPUT] + r)]
-            activate(
-                layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, layers[0, OUTPUT], count,
-                alphas[0],
-            )  # fmt: skip
+            address = row_address(job, row, layers[0, INPUT] + r * k)
+            if head[PREFETCH] > 0 and first + r + ahead < head[SAMPLES]:
+                following = order[U(first + r + ahead)]
+                start = strided[0, ADDRESS] + following * strided[0, ROW_STRIDE]
+                for at in range(0, row_bytes, 64):
+                    prefetch(start + at)
+                prefetch(start + row_bytes - 1)
+            memory[U(layers[0, OUTPUT] + r)] = dot(memory, layers[0, WEIGHTS], address, k) + bias
 
     # Numbers that are written in the code are of types of their own, for which `apply` would be
     # compiled again: ZERO and ONE are of one.
@@ -253,11 +199,6 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             order_of(job),
         )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
-        if head[IN_PLACE] == SPARSE:
-            change = update_sparse(job, first, samples, first // head[BATCH])
-            if layers[0, BIAS] == 1:
-                memory[U(w + k)] += change
-            return
         out, factor = w, -real(layer_rate(job, ZERO))
         if head[DIRECT] == 1:
             keep = one + factor * real(layer_number(job, ZERO, L2))
@@ -298,7 +239,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**MERGED)
     def train_epoch(job):
-        memory, alphas, head, layers, control, numbers, row_loss = (
+        _memory, _alphas, head, layers, control, _numbers, _row_loss = (
             memory_of(job),
             alphas_of(job),
             head_of(job),
@@ -309,36 +250,18 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         )
         textbook = head[BATCH] == 1 and layers[0, ACTIVATION] == IDENTITY and head[CLIPS] == 0
         textbook = textbook and (head[UPDATE] == SGD or head[UPDATE] == AVERAGED)
-        textbook = textbook and head[IN_PLACE] > 0 and head[IN_PLACE] != SPARSE
+        textbook = textbook and head[IN_PLACE] > 0
         if textbook and layer_number(job, ZERO, COLUMN_NORM) == math.inf:
             one_by_one(job)
             return
-        if control[STEP] == head[STEPS] and head[LAZY] > 0:
-            make_good(job)
         for step in range(control[STEP], head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
             begin_step(job, control[FIRST_STEP], step, samples)
-            to_rows(job, first, samples, numbers[INVERSE_WEIGHT])
-            to_output(job, samples)
-            p, y, d, scale = layers[0, OUTPUT], head[TARGETS], layers[0, DELTA], head[ROW_SCALE]
-            alpha = alphas[LOSS_ALPHA]
-            losses(head[LOSS], head[OWN_LOSSES], memory, p, y, d, samples, alpha)
-            for r in range(samples):
-                row_loss[U(r)] = memory[U(d + r)]
-            loss_gradients(head[LOSS], head[OWN_LOSS_GRADIENTS], memory, p, y, d, samples, alpha)
-            for r in range(samples):
-                memory[U(d + r)] *= memory[U(scale + r)]
-            if head[WEIGHTED] == 1:
-                leave_out(memory, scale, d, samples)
-            if not end_loss(job, step, samples):
+            to_rows(job, first, samples)
+            if not output_losses(job, step, first, samples):
                 control[BAD_STEP] = step
                 return
-            if layers[0, ACTIVATION] != IDENTITY:
-                multiply_derivative(
-                    layers[0, ACTIVATION], layers[0, OWN_DERIVATIVE], memory, layers[0, Z],
-                    layers[0, OUTPUT], layers[0, DELTA], samples, alphas[0],
-                )  # fmt: skip
             update(job, first, samples)
             atomic_store(control, STEP, step + 1)
             if atomic_load(control, STOP) != 0:
@@ -346,17 +269,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def forward(job, start, end, outputs):
-        memory, alphas, head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
+        memory, alphas, _head, layers = memory_of(job), alphas_of(job), head_of(job), layers_of(job)
         k, n, at = layers[0, K], layers[0, N], layers[0, OUTPUT]
         for row in range(start, end):
-            if head[IN_PLACE] == SPARSE:
-                sparse_products(job, order_of(job), row, ZERO, ONE, at)
-                memory[U(at)] += memory[U(layers[0, WEIGHTS] + k)]
-            else:
-                address = row_address(job, row, layers[0, INPUT])
-                for j in range(n):
-                    w = layers[0, WEIGHTS] + j * (k + 1)
-                    memory[U(at + j)] = dot(memory, w, address, k) + memory[U(w + k)]
+            address = row_address(job, row, layers[0, INPUT])
+            for j in range(n):
+                w = layers[0, WEIGHTS] + j * (k + 1)
+                memory[U(at + j)] = dot(memory, w, address, k) + memory[U(w + k)]
             activate(layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, at, n, alphas[0])
             for j in range(n):
                 outputs[U(row * n + j)] = memory[U(at + j)]

@@ -1,227 +1,229 @@
-"""Sparse rows of a model with one output and no hidden layer, trained by plain SGD.
+"""One epoch on sparse rows of a model with one output and no hidden layer, by plain SGD.
 
-Its step is little more than reading the batch's numbers twice: x . w, and w += c x. So an l2
-penalty costs it nothing (w is kept divided by `scale`), and an l1 penalty a look at the input: see
-`fastnn.targets.cpu.laziness`. What an input has been cut by so far is in `jumps`.
+    z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r
+
+A step has products and an update of each range of inputs (see `step.sparse_ranges`), and between
+them what the loss needs, of a few dozen rows. Each thread has ranges of its own, in which it goes
+on from an update to the next products without waiting: so a step has one exchange, where a team
+that claims tiles has four.
 """
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
+from fastnn.storage.kernels.compiling import as_array
 from fastnn.targets.cpu.arguments import (
-    COLUMNS_ARE_WIDE,
-    COLUMNS_AT,
-    VALUES,
-    VALUES_ARE_DOUBLE,
+    BAD_STEP,
+    DONE,
+    FINISHED,
+    FIRST_STEP,
+    LINE,
+    NOT_OPEN,
+    STEP,
+    STOP,
+    TICKETS,
 )
-from fastnn.targets.cpu.laziness import CUT
+from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import (
-    load_float32,
-    load_float64,
-    load_int32,
-    load_int64,
-    prefetch,
+from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
+from fastnn.targets.cpu.plan import (
+    ACTIVATION,
+    BATCH,
+    BIAS,
+    CAPACITY,
+    DELTA,
+    OUTPUT,
+    OWN_VALUE,
+    RANGE_BITS,
+    RANGE_SUMS,
+    SAMPLES,
+    STEPS,
+    WEIGHTS,
+    K,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
-from fastnn.targets.cpu.plan import DELTA, EPOCH_STEPS, LAZY, PREFETCH, SAMPLES, WEIGHTS, K
-from fastnn.targets.cpu.scalars import CUT_NOW, NEXT_CUT, NEXT_SCALE, RESCALE
+from fastnn.targets.cpu.products.gemm import ONE, ZERO
+from fastnn.targets.cpu.scalars import L1, L2, PENALTY, SCALE
+from fastnn.targets.cpu.step.between_steps import begin_step, layer_number
 from fastnn.targets.cpu.step.jumps import first_rate
-from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start
+from fastnn.targets.cpu.step.norms import make_norms
+from fastnn.targets.cpu.step.output_losses import make_output_losses
+from fastnn.targets.cpu.step.sparse_ranges import make_ranges
+from fastnn.targets.cpu.step.sparse_rows import entry_start
+from fastnn.targets.cpu.team import ended_early, rest
 from fastnn.targets.cpu.views import (
+    control_of,
     head_of,
-    jumps_of,
+    job_at,
     layers_of,
     make_view,
     numbers_of,
-    order_of,
     sparse_of,
 )
 
-AHEAD = 3  # rows asked for ahead of time, little by little: 16 numbers as 16 of another are read
-TOGETHER = 16
-
-
-def _make_loops(dtype: np.dtype, load_value: Any, load_index: Any) -> tuple[Any, Any]:
-    """Return products and add_rows for one kind of number and one kind of index.
-
-    products(job, order, first, r0, r1, out): out[r] = x_r . w, as w is stored.
-    add_rows(job, first, samples, factor): w += factor d_r x_r, for each row of the batch.
-    """
-    real = dtype.type
-    zero, memory_of = real(0), make_view("memory", dtype)
-    double = 8 if load_value is load_float64 else 4
-    wide = 8 if load_index is load_int64 else 4
-
-    @njit(**INLINE)
-    def term(memory, w, values, columns, e):
-        x = real(load_value(values + double * e))
-        return x * memory[U(w + load_index(columns + wide * e))]
-
-    @njit(**EXACT)
-    def products(job, order, first, r0, r1, out):
-        memory, head, sparse, w = (
-            memory_of(job),
-            head_of(job),
-            sparse_of(job),
-            layers_of(job)[0, WEIGHTS],
-        )
-        asks = head[PREFETCH] > 0 and order.size > 0
-        for r in range(r0, r1):
-            row = order[U(first + r)] if order.size > 0 else first + r
-            start, end = entry_start(sparse, row), entry_start(sparse, row + 1)
-            values, columns = sparse[VALUES] + double * start, sparse[COLUMNS_AT] + wide * start
-            count = end - start
-            ask = start
-            if asks and first + r + AHEAD < head[SAMPLES]:
-                ask = entry_start(sparse, order[U(first + r + AHEAD)])
-            ask_values, ask_columns = sparse[VALUES] + double * ask, sparse[COLUMNS_AT] + wide * ask
-            # Four sums, none of which waits for another.
-            a, b, c, d, whole = zero, zero, zero, zero, count // TOGETHER * TOGETHER
-            for block in range(0, whole, TOGETHER):
-                if ask != start:
-                    for byte in range(0, TOGETHER * double, 64):
-                        prefetch(ask_values + double * block + byte)
-                    for byte in range(0, TOGETHER * wide, 64):
-                        prefetch(ask_columns + wide * block + byte)
-                for e in range(block, block + TOGETHER, 4):
-                    a += term(memory, w, values, columns, e)
-                    b += term(memory, w, values, columns, e + 1)
-                    c += term(memory, w, values, columns, e + 2)
-                    d += term(memory, w, values, columns, e + 3)
-            for e in range(whole, count):
-                a += term(memory, w, values, columns, e)
-            memory[U(out + r)] = (a + b) + (c + d)
-
-    @njit(**EXACT)
-    def add_rows(job, first, samples, factor):
-        memory, layers, sparse, order = (
-            memory_of(job),
-            layers_of(job),
-            sparse_of(job),
-            order_of(job),
-        )
-        w, delta = layers[0, WEIGHTS], layers[0, DELTA]
-        for r in range(samples):
-            row, change = order[U(first + r)], factor * memory[U(delta + r)]
-            start, end = entry_start(sparse, row), entry_start(sparse, row + 1)
-            values, columns = sparse[VALUES] + double * start, sparse[COLUMNS_AT] + wide * start
-            for e in range(end - start):
-                at = w + load_index(columns + wide * e)
-                memory[U(at)] += change * real(load_value(values + double * e))
-
-    return products, add_rows
-
 
 def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
-    """Return what reads sparse rows, for one dtype.
-
-    sparse_products(job, order, first, r0, r1, out): memory[out + r] = x . w, as w is stored, of
-    rows order[first + r], or of rows first + r where there is no order.
-    use(job, first, samples): have the inputs of a batch cut as they should be by now.
-    update_sparse(job, first, samples, step): update w, and return the change of the bias.
-    make_good(job): bring all of w up to date.
-    """
+    """Return train_epoch, end_epoch and forward for one dtype (not yet compiled)."""
     real = dtype.type
     zero = real(0)
-    memory_of = make_view("memory", dtype)
-    products_double_wide, add_double_wide = _make_loops(dtype, load_float64, load_int64)
-    products_double, add_double = _make_loops(dtype, load_float64, load_int32)
-    products_single_wide, add_single_wide = _make_loops(dtype, load_float32, load_int64)
-    products_single, add_single = _make_loops(dtype, load_float32, load_int32)
+    memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    rules = make_rules(dtype, make_elementary(dtype))
+    squares = make_norms(dtype, 1, None, None, None).squares
+    activate, output_losses = rules.activate, make_output_losses(dtype, rules)
+    ranges = make_ranges(dtype)
+    row_product, range_products = ranges.row_product, ranges.range_products
+    update_range, make_good = ranges.update_range, ranges.make_good
 
     @njit(**EXACT)
-    def sparse_products(job, order, first, r0, r1, out):
-        sparse = sparse_of(job)
-        if sparse[VALUES_ARE_DOUBLE] == 1:
-            if sparse[COLUMNS_ARE_WIDE] == 1:
-                products_double_wide(job, order, first, r0, r1, out)
-            else:
-                products_double(job, order, first, r0, r1, out)
-        elif sparse[COLUMNS_ARE_WIDE] == 1:
-            products_single_wide(job, order, first, r0, r1, out)
-        else:
-            products_single(job, order, first, r0, r1, out)
-
-    @njit(**EXACT)
-    def add_rows(job, first, samples, factor):
-        sparse = sparse_of(job)
-        if sparse[VALUES_ARE_DOUBLE] == 1:
-            if sparse[COLUMNS_ARE_WIDE] == 1:
-                add_double_wide(job, first, samples, factor)
-            else:
-                add_double(job, first, samples, factor)
-        elif sparse[COLUMNS_ARE_WIDE] == 1:
-            add_single_wide(job, first, samples, factor)
-        else:
-            add_single(job, first, samples, factor)
-
-    @njit(**INLINE)
-    def cut(memory, seen, w, i, now):
-        # The soft threshold without a branch, for which way it goes nobody can foresee.
-        threshold, value = real(now - seen[U(i)]), memory[U(w + i)]
-        memory[U(w + i)] = value - min(max(value, -threshold), threshold)
-        seen[U(i)] = now
-
-    @njit(**EXACT)
-    def use(job, first, samples):
-        if head_of(job)[LAZY] != CUT:
-            return
-        memory, order, sparse, seen = (
-            memory_of(job),
-            order_of(job),
-            sparse_of(job),
-            jumps_of(job),
-        )
-        w, now = layers_of(job)[0, WEIGHTS], numbers_of(job)[U(CUT_NOW)]
-        for r in range(samples):
-            row = order[U(first + r)]
-            for entry in range(entry_start(sparse, row), entry_start(sparse, row + 1)):
-                cut(memory, seen, w, entry_input(sparse, entry), now)
-
-    @njit(**EXACT)
-    def change_all(job, now, factor):
-        """Cut all weights up to `now`, multiply them by a factor, and count cuts from 0 again."""
-        memory, head, layers, seen = memory_of(job), head_of(job), layers_of(job), jumps_of(job)
-        w, k = layers[0, WEIGHTS], layers[0, K]
-        if head[LAZY] == CUT:
-            for i in range(k):
-                cut(memory, seen, w, i, now)
-                seen[U(i)] = 0.0
-        for i in range(w, w + k):
-            memory[U(i)] *= factor
-
-    @njit(**MERGED)
-    def update_sparse(job, first, samples, step):
-        memory, head, layers, numbers = (
+    def between(job, step, samples):
+        """Go from the sums over ranges to derivatives, and update the bias; whether to go on."""
+        memory, head, layers, control = (
             memory_of(job),
             head_of(job),
             layers_of(job),
-            numbers_of(job),
+            control_of(job),
         )
-        rate, total, d = first_rate(job), zero, layers[0, DELTA]
-        last = step + 1 == head[EPOCH_STEPS]
-        if last or numbers[RESCALE] != 1.0:
-            change_all(job, numbers[CUT_NOW], real(numbers[RESCALE]))
-        add_rows(job, first, samples, real(-rate / numbers[NEXT_SCALE]))
+        bias, out, sums = layers[0, WEIGHTS] + layers[0, K], layers[0, OUTPUT], head[RANGE_SUMS]
+        begin_step(job, control[FIRST_STEP], step, samples)
+        scale = real(numbers_of(job)[U(SCALE)])
         for r in range(samples):
-            total += memory[U(d + r)]
-        if last and head[LAZY] == CUT:
-            change_all(job, numbers[NEXT_CUT], real(1))
-        return real(-rate) * total
+            z = memory[U(sums + r)]
+            for each in range(1, ONE << head[RANGE_BITS]):
+                z += memory[U(sums + each * head[CAPACITY] + r)]
+            memory[U(out + r)] = scale * z + memory[U(bias)]
+        if not output_losses(job, step, step * head[BATCH], samples):
+            control[BAD_STEP] = step
+            return False
+        if layers[0, BIAS] == 1:
+            total = zero
+            for r in range(samples):
+                total += memory[U(layers[0, DELTA] + r)]
+            memory[U(bias)] += real(-first_rate(job)) * total
+        return True
 
     @njit(**EXACT)
-    def make_good(job):
-        numbers = numbers_of(job)
-        change_all(job, numbers[U(NEXT_CUT)], real(numbers[U(NEXT_SCALE)]))
+    def wait_for(control, word, number):
+        """Wait until a word of `control` has come to a number; False where all is to stop."""
+        looks = 0
+        while atomic_load(control, word) < number:
+            if atomic_load(control, STOP) != 0:
+                return False
+            looks += 1
+            rest(looks)
+        return True
 
-    return SimpleNamespace(
-        sparse_products=sparse_products,
-        use=use,
-        update_sparse=update_sparse,
-        make_good=make_good,
-    )
+    @njit(**EXACT)
+    def hand_over(job, step, samples, me, threads):
+        """Have thread 0 do what is between products and update, and the others wait for it."""
+        control, number = control_of(job), NOT_OPEN + step + 1
+        if me > 0:
+            atomic_store(control, TICKETS + LINE * me, number)
+            return (
+                wait_for(control, TICKETS, number)
+                and atomic_load(control, TICKETS) < NOT_OPEN + FINISHED
+            )
+        for other in range(1, threads):
+            if not wait_for(control, TICKETS + LINE * other, number):
+                return False
+        going = atomic_load(control, STOP) == 0 and between(job, step, samples)
+        atomic_store(control, TICKETS, number if going else NOT_OPEN + FINISHED)
+        return going
+
+    @njit(**MERGED)
+    def train_epoch(job, me, threads):
+        head, control = head_of(job), control_of(job)
+        if control[STEP] == head[STEPS]:
+            if me == 0:
+                make_good(job)
+            return
+        begin, end = (me << head[RANGE_BITS]) // threads, (me + 1 << head[RANGE_BITS]) // threads
+        for step in range(control[STEP], head[STEPS]):
+            first = step * head[BATCH]
+            samples = min(head[BATCH], head[SAMPLES] - first)
+            for each in range(begin, end):
+                range_products(job, first, samples, each, head[RANGE_SUMS] + each * head[CAPACITY])
+            if not hand_over(job, step, samples, me, threads):
+                return
+            for each in range(begin, end):
+                update_range(job, first, samples, each, step)
+            if me == 0:
+                atomic_store(control, STEP, step + 1)
+        # Weights are there when all threads have updated theirs.
+        if me > 0:
+            atomic_add(control, DONE, 1)
+        elif threads > 1 and wait_for(control, DONE, threads - 1):
+            atomic_store(control, DONE, 0)
+
+    @njit(**EXACT)
+    def forward(job, start, end, outputs):
+        memory, alphas, sparse, layers = (
+            memory_of(job),
+            alphas_of(job),
+            sparse_of(job),
+            layers_of(job),
+        )
+        w, at = layers[0, WEIGHTS], layers[0, OUTPUT]
+        for row in range(start, end):
+            first, last = entry_start(sparse, row), entry_start(sparse, row + 1)
+            z = row_product(memory, w, sparse, first, last, ZERO - 1)
+            memory[U(at)] = z + memory[U(w + layers[0, K])]
+            activate(layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, at, 1, alphas[0])
+            outputs[U(row)] = memory[U(at)]
+
+    @njit(**MERGED)
+    def end_epoch(job):
+        """Set the penalty, which is known when no thread has a tile left."""
+        memory, layers, total = memory_of(job), layers_of(job), 0.0
+        l1, l2 = layer_number(job, ZERO, L1), layer_number(job, ZERO, L2)
+        w, k = layers[0, WEIGHTS], layers[0, K]
+        if l1 != 0.0:
+            for i in range(w, w + k):
+                total += abs(float(memory[U(i)]))
+            total *= l1
+        if l2 != 0.0:
+            total += 0.5 * l2 * squares(memory, w, k, 1.0)
+        numbers_of(job)[PENALTY] = total
+
+    return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
+
+
+_single = make_sparse_linear(np.dtype(np.float32))
+_double = make_sparse_linear(np.dtype(np.float64))
+_train_single, _train_double = _single.train_epoch, _double.train_epoch
+_end_single, _end_double = _single.end_epoch, _double.end_epoch
+_forward_single, _forward_double = _single.forward, _double.forward
+
+
+def train_epoch_float32(jobs, epochs, me, threads):
+    """Train one epoch a job, one after another, as thread `me` of `threads`."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_single(job, me, threads)
+        if ended_early(job):
+            return
+        if me == 0:
+            _end_single(job)
+
+
+def train_epoch_float64(jobs, epochs, me, threads):
+    """Train one epoch a job, one after another, as thread `me` of `threads`."""
+    for epoch in range(epochs):
+        job = job_at(jobs, epoch)
+        _train_double(job, me, threads)
+        if ended_early(job):
+            return
+        if me == 0:
+            _end_double(job)
+
+
+def forward_float32(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_single(job_at(job, 0), start, end, as_array(outputs))
+
+
+def forward_float64(job, start, end, outputs):
+    """Write the outputs of rows start..end into those rows of `outputs`."""
+    _forward_double(job_at(job, 0), start, end, as_array(outputs))

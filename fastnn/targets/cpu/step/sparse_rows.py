@@ -75,15 +75,15 @@ def entry_input(sparse, entry):
 def first_entry(sparse, row, i0):
     """Return the first stored number of a row that belongs to input i0 or a later one."""
     low, high = entry_start(sparse, row), entry_start(sparse, row + 1)
-    if i0 == 0:
+    if i0 == 0 or low == high:
         return low
-    while low < high:
-        middle = (low + high) >> 1
-        if entry_input(sparse, middle) < i0:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    # Of numbers from `low` on so many are left; which half it is in decides no branch.
+    left = high - low
+    while left > 1:
+        half = left >> 1
+        low += half * (entry_input(sparse, low + half - 1) < i0)
+        left -= half
+    return low + (entry_input(sparse, low) < i0)
 
 
 def make_sparse(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
