@@ -22,7 +22,7 @@ from target_cases import (
     train,
 )
 
-from fastnn import Dense, Dropout, LayerNorm, graph
+from fastnn import SGD, AveragedSGD, Dense, Dropout, LayerNorm, graph
 from fastnn.inputs.data import Data
 from fastnn.inputs.sparse_rows import check_sparse
 from fastnn.targets import numpy as reference
@@ -103,6 +103,16 @@ def test_sparse_rows_train_as_dense_ones_do(network, rule, setting, batch_size, 
     assert again.bits() == found.bits()
 
 
+# Optimizers that models of one output follow lazily; means that begin late, forget fast or slowly.
+ONE_OUTPUT = {
+    "sgd": SGD(0.1),
+    "mean": AveragedSGD(0.1),
+    "late mean": AveragedSGD(0.1, 9),
+    "ema": SGD(0.1, ema=0.9),
+    "short ema": SGD(0.1, ema=0.2),
+}
+
+
 @pytest.fixture
 def in_ranges(monkeypatch):
     """Return what has inputs of one output cut into so many ranges, however few they are."""
@@ -117,9 +127,10 @@ def in_ranges(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("ranges", "network", "setting", "batch_size", "dtype", "index", "values"),
+    ("ranges", "rule", "network", "setting", "batch_size", "dtype", "index", "values"),
     all_pairs(
         [1, 2, 4, 8],
+        ONE_OUTPUT,
         ["one output", "a squashed output", "no bias"],
         ["no penalty", "l2", "l1", "elastic net", "l2 that turns weights around"],
         [1, 7, 33, 90],
@@ -129,12 +140,13 @@ def in_ranges(monkeypatch):
     ),
 )
 def test_inputs_in_ranges_train_as_numpy_does(
-    in_ranges, ranges, network, setting, batch_size, dtype, index, values
+    in_ranges, ranges, rule, network, setting, batch_size, dtype, index, values
 ):
     in_ranges(ranges)
     problem = problem_of(
-        INPUTS, NETWORKS[network], batch_size=batch_size, dtype=dtype, **SETTINGS[setting]
-    )
+        INPUTS, NETWORKS[network], optimizer=ONE_OUTPUT[rule], batch_size=batch_size, dtype=dtype,
+        **SETTINGS[setting],
+    )  # fmt: skip
     dense, rows = both(
         problem, density=0.05, weighted=batch_size == 7, index=np.dtype(index),
         values=np.dtype(values),
@@ -146,10 +158,26 @@ def test_inputs_in_ranges_train_as_numpy_does(
     assert all(each.bits() == found[0].bits() for each in found[1:])
 
 
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("l2", [0.0, 1e-4, 0.5, 3.0])
+@pytest.mark.parametrize("rule", list(ONE_OUTPUT)[1:])
+def test_a_mean_over_many_epochs_keeps_its_digits(rule, l2, dtype, batch_size):
+    problem = problem_of(
+        INPUTS, NETWORKS["one output"], optimizer=ONE_OUTPUT[rule], batch_size=batch_size,
+        dtype=dtype, l2=l2, loss="hinge",
+    )  # fmt: skip
+    dense, rows = both(problem)
+    expected = run(reference.Engine, problem, dense, rate=0.02, epochs=20)
+    found = run(Engine, problem, rows, rate=0.02, epochs=20)
+    assert_runs_near(found, expected, 20 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("rule", ["sgd", "averaged"])
 @pytest.mark.parametrize("setting", ["l2", "elastic net"])
-def test_inputs_in_ranges_in_one_call_or_in_parts_are_the_same_bits(in_ranges, setting):
+def test_inputs_in_ranges_in_one_call_or_in_parts_are_the_same_bits(in_ranges, setting, rule):
     in_ranges(4)
-    test_epochs_in_one_call_or_in_parts_are_the_same_bits("one output", "sgd", setting)
+    test_epochs_in_one_call_or_in_parts_are_the_same_bits("one output", rule, setting)
 
 
 def test_long_rows_in_large_batches_are_shared_by_threads():

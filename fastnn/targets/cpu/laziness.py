@@ -4,7 +4,7 @@ A batch gives the other rows no gradient. What a step then does to them is often
 can be made good later, exactly, when a batch uses them, and at the end of an epoch:
 
 - Plain SGD without l1 multiplies W by 1 - rate l2: all of W is kept divided by the product of
-  these factors.
+  these factors. In a model of one output so is the mean of its weights.
 - With an l1 penalty, momentum or Nesterov's, the mean of the weights, or the decay of RMSProp, a
   weight w and its state s become
 
@@ -57,7 +57,7 @@ class Laziness(NamedTuple):
     mode
         One of the above.
     linear
-        Whether the whole model is one output without hidden layers, of plain SGD:
+        Whether the whole model is one output without hidden layers, of plain or averaged SGD:
         `step.sparse_linear`.
     ranges
         Of such a model, into how many ranges inputs are cut, which threads share: a power of 2.
@@ -80,11 +80,10 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
         return Laziness(EAGER, False)
     if update_row(problem.optimizer).slots > UPDATES[rule].slots:
         return Laziness(EAGER, False)
+    if one_output and rule == "averaged_sgd" and not clips and l1 == 0:
+        return Laziness(SCALED, True, _ranges(problem, entries))
     if rule == "sgd" and not clips and (l1 == 0 or one_output):
-        ranges = 1
-        if one_output and entries * problem.batch_size >= RANGES_ENTRIES:
-            while ranges < MOST_RANGES and entries >= 2 * ranges * RANGE_ENTRIES:
-                ranges *= 2
+        ranges = _ranges(problem, entries) if one_output else 1
         return Laziness(CUT if l1 else SCALED, one_output, ranges)
     linear = rule in _LINEAR and not (clips and l2)
     if not linear and not (rule in _DIVIDED and not l2):
@@ -95,3 +94,12 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
         return Laziness(EAGER, False)
     joined = l1 == 0 or rule not in _LINEAR[1:]
     return Laziness(STAMPED if joined else STEPWISE, False)
+
+
+def _ranges(problem: Problem, entries: float) -> int:
+    """Return into how many ranges a model of one output cuts its inputs."""
+    ranges = 1
+    if entries * problem.batch_size >= RANGES_ENTRIES:
+        while ranges < MOST_RANGES and entries >= 2 * ranges * RANGE_ENTRIES:
+            ranges *= 2
+    return ranges

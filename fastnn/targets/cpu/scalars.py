@@ -35,11 +35,17 @@ if TYPE_CHECKING:
     PENALTY,  # after the epoch: l1 sum |W|, which only `step.linear` adds, and l2/2 sum W^2
     SCALE,  # what the stored W of a first layer that reads sparse rows is to be multiplied by now,
     NEXT_SCALE,  # and after this step;
-    RESCALE,  # what this step multiplies all that is stored by
+    RESCALE,  # what this step multiplies all that is stored by, where
+    ALL_NOW,  # is 1: it brings all of W up to date
+    OF_WEIGHTS,  # what is stored of W and of its mean, times these, is the mean of W: before
+    OF_MEAN,
+    NEXT_OF_WEIGHTS,  # and after this step
+    NEXT_OF_MEAN,  # 0: what is stored of the mean is 0
+    THROUGH,  # a change of W, times this, is taken from what is stored of its mean
     CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
     NEXT_CUT,  # and after this step
     NUMBERS,
-) = range(27)
+) = range(33)
 
 # What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
 # what the rate is multiplied by there.
@@ -50,7 +56,7 @@ def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
     layers = problem.network.parametric
     numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
-    numbers[[MEAN_WEIGHT, NEXT_SCALE]] = 1.0
+    numbers[[MEAN_WEIGHT, NEXT_SCALE, NEXT_OF_MEAN]] = 1.0
     numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
     numbers[EMA] = problem.optimizer.ema
     norms = [getattr(layer, "max_norm", None) for layer in layers]

@@ -15,23 +15,32 @@ from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE
 from fastnn.targets.cpu.scalars import (
+    ALL_NOW,
     BETA1,
     BETA2,
     CUT_NOW,
     L1,
     L2,
     NEXT_CUT,
+    NEXT_OF_MEAN,
+    NEXT_OF_WEIGHTS,
     NEXT_SCALE,
     NUMBERS,
+    OF_MEAN,
+    OF_WEIGHTS,
     RATE,
     RATE_FACTOR,
     RESCALE,
     SCALE,
     SHARE,
+    THROUGH,
 )
 from fastnn.targets.cpu.views import head_of, jumps_of, numbers_of
 
 SMALLEST = 2.0**-40  # scale of W: what is stored is W divided by it, and must not overflow
+# Where its mean is a sum of it, and of what is stored of the mean divided by the other of these,
+# few digits are to be lost.
+SMALLEST_WITH_MEAN, SMALLEST_OF_MEAN = 2.0**-3, 2.0**-20
 MOMENTUM, NESTEROV, RMSPROP, AVERAGED = (
     UPDATE_CODES[name] for name in ("momentum", "nesterov", "rmsprop", "averaged_sgd")
 )
@@ -51,6 +60,38 @@ def first_rate(job):
 
 
 @njit(**EXACT)
+def mean_is_far(numbers):
+    """Whether what is stored of the mean is to be set anew before this step."""
+    of_mean, share = numbers[U(NEXT_OF_MEAN)], numbers[U(SHARE)]
+    if share == 1.0 or of_mean == 0.0:
+        return share == 1.0 and of_mean != 0.0
+    return not (1.0 - share) * of_mean > SMALLEST_OF_MEAN
+
+
+@njit(**EXACT)
+def move_mean(numbers, scale):
+    """Set what the mean of the weights is made of before and after this step.
+
+    With w = s v, a change c x is v' = v + (c / s') x, and the mean m = a v + b u becomes
+    m' = (1 - share) m + share w' = a' v' + b' u', for a' = (1 - share) a + share s',
+    b' = (1 - share) b and u' = u - (a / b) (c / s') x: nothing of an input that x does not have.
+    """
+    a, b, share = numbers[U(NEXT_OF_WEIGHTS)], numbers[U(NEXT_OF_MEAN)], numbers[U(SHARE)]
+    if share == 1.0:
+        numbers[OF_WEIGHTS] = numbers[OF_MEAN] = numbers[THROUGH] = numbers[NEXT_OF_MEAN] = 0.0
+        numbers[NEXT_OF_WEIGHTS] = scale
+        return
+    numbers[OF_WEIGHTS], numbers[OF_MEAN] = a, b
+    if numbers[U(ALL_NOW)] != 0.0:
+        a, b = 0.0, 1.0
+    elif b == 0.0:
+        b = 1.0
+    numbers[THROUGH] = a / b
+    numbers[NEXT_OF_WEIGHTS] = (1.0 - share) * a + share * scale
+    numbers[NEXT_OF_MEAN] = (1.0 - share) * b
+
+
+@njit(**EXACT)
 def begin_lazy(job, step):
     """Set what a step does to the rows of W that its batch does not use."""
     head, numbers = head_of(job), numbers_of(job)
@@ -58,11 +99,17 @@ def begin_lazy(job, step):
     keep = 1.0 - rate * l2
     if head[LAZY] < STAMPED:
         numbers[SCALE], numbers[CUT_NOW] = numbers[NEXT_SCALE], numbers[NEXT_CUT]
-        following, numbers[RESCALE] = numbers[SCALE] * keep, 1.0
-        if step + 1 == head[EPOCH_STEPS] or not following > SMALLEST:
+        following, numbers[RESCALE], numbers[ALL_NOW] = numbers[SCALE] * keep, 1.0, 0.0
+        means = head[UPDATE] == AVERAGED
+        least = SMALLEST_WITH_MEAN if means else SMALLEST
+        all_now = step + 1 == head[EPOCH_STEPS] or not following > least
+        if all_now or (means and mean_is_far(numbers)):
             numbers[RESCALE], following, numbers[NEXT_CUT] = following, 1.0, 0.0
+            numbers[ALL_NOW] = 1.0
         numbers[NEXT_SCALE] = following
         numbers[NEXT_CUT] += rate * l1 / following
+        if means:
+            move_mean(numbers, following)
         return
     a, b, c, d, e, mu = keep, 0.0, 0.0, 1.0, 0.0, numbers[BETA1]
     if head[UPDATE] == MOMENTUM:

@@ -1,6 +1,8 @@
-"""One epoch on sparse rows of a model with one output and no hidden layer, by plain SGD.
+"""One epoch on sparse rows of a model with one output and no hidden layer.
 
     z_r = x_r . w + b;   d_r = dL/dz_r;   w -= rate sum_r d_r x_r
+
+By plain SGD, or by that whose mean of the weights predicts.
 
 A step has products and an update of each range of inputs (see `step.sparse_ranges`), and between
 them what the loss needs, of a few dozen rows. Each thread has ranges of its own, in which it goes
@@ -14,44 +16,61 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.rules.updates import mean_of_weights
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.targets.cpu.arguments import (
+    ADDRESS,
     BAD_STEP,
     DONE,
     FINISHED,
     FIRST_STEP,
     LINE,
     NOT_OPEN,
+    ROW_STRIDE,
     STEP,
     STOP,
     TICKETS,
 )
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import atomic_add, atomic_load, atomic_store
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
+from fastnn.targets.cpu.llvm.intrinsics import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    load_float32,
+    load_float64,
+)
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
     BIAS,
     CAPACITY,
     DELTA,
+    LOSS,
+    LOSS_BLOCK,
+    MEAN_SLOT,
     OUTPUT,
+    OWN_GRADIENT,
     OWN_VALUE,
     RANGE_BITS,
     RANGE_SUMS,
+    ROW_SCRATCH,
     SAMPLES,
     STEPS,
+    WEIGHTED,
     WEIGHTS,
     K,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import L1, L2, PENALTY, SCALE
+from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L1, L2, PENALTY, SCALE, SHARE
+from fastnn.targets.cpu.step.batch_of_one import make_gradient
 from fastnn.targets.cpu.step.between_steps import begin_step, layer_number
 from fastnn.targets.cpu.step.jumps import first_rate
 from fastnn.targets.cpu.step.norms import make_norms
-from fastnn.targets.cpu.step.output_losses import make_output_losses
-from fastnn.targets.cpu.step.sparse_ranges import make_ranges
+from fastnn.targets.cpu.step.output_losses import IDENTITY, make_output_losses
+from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA, make_add_losses
+from fastnn.targets.cpu.step.sparse_ranges import NOTHING, make_ranges
 from fastnn.targets.cpu.step.sparse_rows import entry_start
 from fastnn.targets.cpu.team import ended_early, rest
 from fastnn.targets.cpu.views import (
@@ -61,7 +80,10 @@ from fastnn.targets.cpu.views import (
     layers_of,
     make_view,
     numbers_of,
+    order_of,
     sparse_of,
+    strided_of,
+    weights_of,
 )
 
 
@@ -70,12 +92,66 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     real = dtype.type
     zero = real(0)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-    rules = make_rules(dtype, make_elementary(dtype))
+    elementary = make_elementary(dtype)
+    rules = make_rules(dtype, elementary)
     squares = make_norms(dtype, 1, None, None, None).squares
     activate, output_losses = rules.activate, make_output_losses(dtype, rules)
+    gradient, add_losses = make_gradient(real, elementary), make_add_losses(dtype, rules.losses)
+    averaged = njit(**INLINE)(mean_of_weights(real))
+    own_load = load_float64 if dtype.itemsize == 8 else load_float32
     ranges = make_ranges(dtype)
     row_product, range_products = ranges.row_product, ranges.range_products
     update_range, make_good = ranges.update_range, ranges.make_good
+
+    @njit(**INLINE)
+    def move_bias(job, gradient):
+        """Update the bias, and its mean."""
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
+        bias, mean = layers[0, WEIGHTS] + layers[0, K], head[MEAN_SLOT]
+        if layers[0, BIAS] == 1:
+            memory[U(bias)] += real(-first_rate(job)) * gradient
+        if mean > 0:
+            share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
+            memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)
+
+    @njit(**EXACT)
+    def one_by_one(job):
+        """Train on single rows: the losses of a block of them are added up together."""
+        memory, head, layers, control, numbers, order, weights, strided = (
+            memory_of(job),
+            head_of(job),
+            layers_of(job),
+            control_of(job),
+            numbers_of(job),
+            order_of(job),
+            weights_of(job),
+            strided_of(job),
+        )
+        bias, d, sums = layers[0, WEIGHTS] + layers[0, K], layers[0, DELTA], head[RANGE_SUMS]
+        z_at, y_at, end = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK, head[STEPS]
+        code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
+        for first in range(control[STEP], end, LOSS_BLOCK):
+            count = min(LOSS_BLOCK, end - first)
+            for i in range(count):
+                step = first + i
+                row = order[U(step)]
+                range_products(job, step, ONE, ZERO, sums)
+                begin_step(job, control[FIRST_STEP], step, ONE)
+                z = real(numbers[U(SCALE)]) * memory[U(sums)] + memory[U(bias)]
+                y = own_load(strided[1, ADDRESS] + row * strided[1, ROW_STRIDE])
+                memory[U(z_at + i)], memory[U(y_at + i)] = z, y
+                derivative = gradient(code, own_gradient, z, y, alpha)
+                if head[WEIGHTED] == 1:
+                    scale = real(weights[U(row)] * numbers[U(INVERSE_WEIGHT)])
+                    derivative = derivative * scale if scale != zero else zero
+                memory[U(d)] = derivative
+                move_bias(job, derivative)
+                update_range(job, step, ONE, ZERO, step)
+            if not add_losses(job, z_at, y_at, first, count):
+                return
+            atomic_store(control, STEP, first + count)
+            if atomic_load(control, STOP) != 0:
+                return
 
     @njit(**EXACT)
     def between(job, step, samples):
@@ -97,11 +173,10 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         if not output_losses(job, step, step * head[BATCH], samples):
             control[BAD_STEP] = step
             return False
-        if layers[0, BIAS] == 1:
-            total = zero
-            for r in range(samples):
-                total += memory[U(layers[0, DELTA] + r)]
-            memory[U(bias)] += real(-first_rate(job)) * total
+        total = zero
+        for r in range(samples):
+            total += memory[U(layers[0, DELTA] + r)]
+        move_bias(job, total)
         return True
 
     @njit(**EXACT)
@@ -139,6 +214,10 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
             if me == 0:
                 make_good(job)
             return
+        textbook = head[BATCH] == 1 and layers_of(job)[0, ACTIVATION] == IDENTITY
+        if textbook and head[RANGE_BITS] == 0 and head[WEIGHTED] < 2:
+            one_by_one(job)
+            return
         begin, end = (me << head[RANGE_BITS]) // threads, (me + 1 << head[RANGE_BITS]) // threads
         for step in range(control[STEP], head[STEPS]):
             first = step * head[BATCH]
@@ -168,7 +247,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         w, at = layers[0, WEIGHTS], layers[0, OUTPUT]
         for row in range(start, end):
             first, last = entry_start(sparse, row), entry_start(sparse, row + 1)
-            z = row_product(memory, w, sparse, first, last, ZERO - 1)
+            z = row_product(memory, w, sparse, first, last, NOTHING)
             memory[U(at)] = z + memory[U(w + layers[0, K])]
             activate(layers[0, ACTIVATION], layers[0, OWN_VALUE], memory, at, 1, alphas[0])
             outputs[U(row)] = memory[U(at)]

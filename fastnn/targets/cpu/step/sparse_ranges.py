@@ -1,8 +1,9 @@
 """Sparse rows of a model with one output and no hidden layer: their products, and plain SGD.
 
 A step is little more than reading the batch's numbers twice: x . w, and w += c x. So an l2
-penalty costs it nothing (w is kept divided by `scale`), and an l1 penalty a look at the input: see
-`fastnn.targets.cpu.laziness`. What an input has been cut by so far is in `jumps`.
+penalty costs it nothing (w is kept divided by `scale`), an l1 penalty a look at the input (see
+`fastnn.targets.cpu.laziness`; what an input has been cut by so far is in `jumps`), and the mean of
+the weights a second sum (see `step.jumps.move_mean`).
 
 Where a batch has numbers enough for several threads, inputs are cut into 2^head[RANGE_BITS] ranges.
 Of each the sums over a row and the update are apart from the others', whoever does them: no weight
@@ -36,6 +37,7 @@ from fastnn.targets.cpu.plan import (
     DELTA,
     EPOCH_STEPS,
     LAZY,
+    MEAN_SLOT,
     PREFETCH,
     RANGE_BITS,
     SAMPLES,
@@ -43,7 +45,18 @@ from fastnn.targets.cpu.plan import (
     K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
-from fastnn.targets.cpu.scalars import CUT_NOW, NEXT_CUT, NEXT_SCALE, RESCALE
+from fastnn.targets.cpu.scalars import (
+    ALL_NOW,
+    CUT_NOW,
+    NEXT_CUT,
+    NEXT_OF_MEAN,
+    NEXT_OF_WEIGHTS,
+    NEXT_SCALE,
+    OF_MEAN,
+    OF_WEIGHTS,
+    RESCALE,
+    THROUGH,
+)
 from fastnn.targets.cpu.step.jumps import first_rate
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start, first_entry
 from fastnn.targets.cpu.views import (
@@ -58,6 +71,7 @@ from fastnn.targets.cpu.views import (
 )
 
 AHEAD = 3  # rows asked for ahead of time, at least; else those of the next batch
+NOTHING = ZERO - 1  # to ask for
 TOGETHER = 16  # numbers that are read while 16 of a row ahead are asked for
 
 
@@ -86,11 +100,11 @@ def edge(job, sparse, row, group):
 
 @njit(**INLINE)
 def asked_for(job, sparse, order, place, samples, group):
-    """Return the first entry to ask for while the row at a place of the order is read, or -1."""
+    """Return the first entry to ask for while the row at a place is read, or NOTHING."""
     head = head_of(job)
     following = place + max(AHEAD, samples)
     if head[PREFETCH] == 0 or following >= head[SAMPLES] or following >= order.size:
-        return -1
+        return NOTHING
     return edge(job, sparse, order[U(following)], group)
 
 
@@ -176,6 +190,7 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
     make_good(job): bring all of w up to date.
     """
     real = dtype.type
+    zero = real(0)
     memory_of = make_view("memory", dtype)
     double_wide = _make_loops(dtype, load_float64, load_int64)
     double = _make_loops(dtype, load_float64, load_int32)
@@ -240,14 +255,21 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
             memory[U(out + r)] = row_product(memory, w, sparse, start, end, ask)
 
     @njit(**EXACT)
-    def change(job, i0, i1, now, factor):
-        """Cut weights i0..i1 up to `now`, multiply them, and count cuts from 0 again."""
+    def change(job, i0, i1, now, factor, of_weights, of_mean):
+        """Have weights i0..i1 cut up to `now`, and multiply them; count cuts from 0 again.
+
+        Before that, what is stored of their mean becomes it, as the two last numbers say.
+        """
         memory, head, layers, seen = memory_of(job), head_of(job), layers_of(job), jumps_of(job)
-        w = layers[0, WEIGHTS]
+        w, mean = layers[0, WEIGHTS], head[MEAN_SLOT]
         if head[LAZY] == CUT:
             for i in range(i0, i1):
                 cut(memory, seen, w, i, now)
                 seen[U(i)] = 0.0
+        if mean > 0:
+            for i in range(w + i0, w + i1):
+                old = memory[U(i + mean)]
+                memory[U(i + mean)] = of_weights * memory[U(i)] + of_mean * old
         for i in range(w + i0, w + i1):
             memory[U(i)] *= factor
 
@@ -261,25 +283,39 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
             order_of(job),
             numbers_of(job),
         )
-        w, delta = layers[0, WEIGHTS], layers[0, DELTA]
+        w, delta, mean = layers[0, WEIGHTS], layers[0, DELTA], head[MEAN_SLOT]
         i0, i1 = first_of(job, group), first_of(job, group + 1)
-        last = step + 1 == head[EPOCH_STEPS]
-        if last or numbers[RESCALE] != 1.0:
-            change(job, i0, i1, numbers[CUT_NOW], real(numbers[RESCALE]))
-        factor = real(-first_rate(job) / numbers[NEXT_SCALE])
+        if numbers[U(ALL_NOW)] != 0.0:
+            change(
+                job, i0, i1, numbers[U(CUT_NOW)], real(numbers[U(RESCALE)]),
+                real(numbers[U(OF_WEIGHTS)]), real(numbers[U(OF_MEAN)]),
+            )  # fmt: skip
+        factor = real(-first_rate(job) / numbers[U(NEXT_SCALE)])
+        through = real(numbers[U(THROUGH)]) if mean > 0 else zero
         for r in range(samples):
-            row = order[U(first + r)]
-            start, end = edge(job, sparse, row, group), edge(job, sparse, row, group + 1)
+            row, c = order[U(first + r)], factor * memory[U(delta + r)]
             ask = asked_for(job, sparse, order, first + r, samples, group)
-            add_row(memory, w, sparse, start, end, ask, factor * memory[U(delta + r)])
-        if last and head[LAZY] == CUT:
-            change(job, i0, i1, numbers[NEXT_CUT], real(1))
+            # Of a row whose derivative is 0, as many are of a hinge loss, nothing is read.
+            start, end = edge(job, sparse, row, group), edge(job, sparse, row, group + 1)
+            if c == zero:
+                end = start
+            add_row(memory, w, sparse, start, end, ask, c)
+            if through != zero:
+                add_row(memory, w + mean, sparse, start, end, NOTHING, -through * c)
+        last = step + 1 == head[EPOCH_STEPS]
+        if last and (head[LAZY] == CUT or mean > 0):
+            change(
+                job, i0, i1, numbers[U(NEXT_CUT)], real(1), real(numbers[U(NEXT_OF_WEIGHTS)]),
+                real(numbers[U(NEXT_OF_MEAN)]),
+            )  # fmt: skip
 
     @njit(**EXACT)
     def make_good(job):
-        numbers = numbers_of(job)
-        k, scale = layers_of(job)[0, K], real(numbers[U(NEXT_SCALE)])
-        change(job, ZERO, k, numbers[U(NEXT_CUT)], scale)
+        numbers, k = numbers_of(job), layers_of(job)[0, K]
+        change(
+            job, ZERO, k, numbers[U(NEXT_CUT)], real(numbers[U(NEXT_SCALE)]),
+            real(numbers[U(NEXT_OF_WEIGHTS)]), real(numbers[U(NEXT_OF_MEAN)]),
+        )  # fmt: skip
 
     return SimpleNamespace(
         row_product=row_product,
