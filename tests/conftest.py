@@ -63,6 +63,13 @@ def _parameters_of(item: pytest.Item) -> dict[str, Any]:
     return {} if callspec is None else callspec.params
 
 
+@pytest.fixture(autouse=True)
+def _teams_for_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have as many threads as there are train what is short, too: so are the epochs of tests."""
+    if not SIMULATED:
+        monkeypatch.setattr("fastnn.targets.cpu.engine.ALONE_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Return the folder of real data sets, or skip where there is none."""

@@ -197,6 +197,26 @@ def test_ctrl_c_between_epochs_that_are_validated_takes_the_call_back(calls, mon
     assert state_of(stopped) == state_of(other)
 
 
+@pytest.mark.skipif(SIMULATED or TARGET != "cpu", reason="of the CPU target's threads")
+def test_what_takes_less_than_waking_a_thread_is_done_by_one(monkeypatch):
+    from fastnn.targets.cpu import engine as cpu
+
+    woken = []
+    task_of = cpu.Engine._run_task
+    monkeypatch.setattr(
+        cpu.Engine, "_run_task", lambda self, *given: (woken.append(1), task_of(self, *given))[1]
+    )
+    two, one = (trainer_of(target="cpu", threads=count) for count in (2, 1))
+    for alone, expected in ((0.0, 1), (10.0, 0), (0.0, 1)):
+        monkeypatch.setattr(cpu, "ALONE_SECONDS", alone)
+        woken.clear()
+        for trainer in (two, one):
+            trainer.fit(X, LABELS, 1)
+        assert (len(woken) > 0) == expected
+    for mine, others in zip(two.parameters, one.parameters, strict=True):
+        assert all(map(np.array_equal, mine, others))
+
+
 def test_seconds_are_shared_evenly(calls):
     history = trained().history
     ends = list(itertools.accumulate(calls))

@@ -105,7 +105,13 @@ def asked_for(job, sparse, order, place, samples, group):
     following = place + max(AHEAD, samples)
     if head[PREFETCH] == 0 or following >= head[SAMPLES] or following >= order.size:
         return NOTHING
-    return edge(job, sparse, order[U(following)], group)
+    row, bits = order[U(following)], head[RANGE_BITS]
+    start = entry_start(sparse, row)
+    if group == 0:
+        return start
+    found = edges_of(job)[U(row * ((1 << bits) - 1) + group - 1)]
+    # To look for what is not known yet would be to wait for the row.
+    return found if found > 0 else start + ((entry_start(sparse, row + 1) - start) * group >> bits)
 
 
 def _make_loops(dtype: np.dtype, load_value: Any, load_index: Any) -> tuple[Any, Any]:
