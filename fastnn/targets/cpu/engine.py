@@ -641,8 +641,8 @@ class Engine(interface.Engine):
     ) -> None:
         """Train some epochs, of `rows` rows together, with the words.
 
-        This thread only waits, reports, and turns Ctrl-C into a stop; but what is short, and shorter
-        still where there are several threads, runs in this one.
+        This thread only waits, reports, and turns Ctrl-C into a stop; but what is short, or with
+        several threads shorter still, runs in this one.
         """
 
         def tick() -> None:
