@@ -38,9 +38,11 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     text, categories, dates, truth values, and gaps in any of them. Some rows are left out to
     validate on. Each of `n_members` networks has settings of its own, drawn from ranges: what it
     reads of numbers (normal scores of their ranks, or bins, at which a decision tree of the column
-    cuts), widths, learning rate, weight decay and dropout. It is trained with AdamW until the loss
-    of the rows to validate on falls no more. Predictions are a weighted mean of the epochs that
-    greedy selection chooses among the best ones of all members.
+    cuts), widths, learning rate, weight decay and dropout. It is trained with AdamW until the log
+    loss of the rows to validate on falls no more, as it is where outputs are divided by the best
+    temperature: how well classes are told apart, not how sure of them the network is. By these
+    temperatures outputs are divided. Predictions are a weighted mean of the epochs that greedy
+    selection chooses among the best ones of all members.
 
     >>> import fastnn
     >>> from sklearn.datasets import load_breast_cancer
@@ -72,7 +74,8 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         given none. They have the same classes in the same shares.
     scoring
         What an epoch, and an ensemble, is better by: the name of a scorer of scikit-learn's, or a
-        function (estimator, X, y), larger is better. None: the log loss.
+        function (estimator, X, y), larger is better. None: the log loss, of an epoch at its best
+        temperature.
     categorical_features
         Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
         mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
@@ -121,8 +124,9 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     References
     ----------
     Y. Gorishniy, I. Rubachev, A. Babenko, "On Embeddings for Numerical Features in Tabular Deep
-    Learning", NeurIPS 2022; D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by Default: Strong
-    Pre-Tuned MLPs and Boosted Trees on Tabular Data", NeurIPS 2024; R. Caruana, A.
+    Learning", NeurIPS 2022; E. Berta, D. Holzmueller, M. I. Jordan, F. Bach, "Rethinking Early
+    Stopping: Refine, Then Calibrate", 2025; D. Holzmueller, L. Grinsztajn, I. Steinwart, "Better by
+    Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data", NeurIPS 2024; R. Caruana, A.
     Niculescu-Mizil, G. Crew, A. Ksikes, "Ensemble Selection from Libraries of Models", ICML 2004.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import Diverged
+from fastnn.estimators.tabular.calibration import calibrated, cooled, sharpened
 from fastnn.estimators.tabular.members import (
     SMOOTH,
     STEPS,
@@ -217,6 +218,10 @@ class Fit:
         if not any(self.found) and self.error is not None:
             raise self.error
         ensemble = self._chosen()
+        if settings.classes:
+            validation = self.validation
+            candidates = [snapshot for found in self.found for snapshot in found]
+            ensemble = sharpened(ensemble, candidates, validation.targets, validation.weights)
         views = {member.view for member in ensemble.members}
         return Fitted(
             ensemble,
@@ -373,7 +378,7 @@ class Fit:
                 views=[recipe.view for recipe in recipes],
                 snapshots=self._snapshots(),
                 patience=self._patience(),
-                scoring=settings.scoring,
+                scoring=self._epoch_scoring(),
                 workers=settings.workers,
                 time_limit=self._seconds_left(),
                 progress=settings.verbose > 0,
@@ -385,15 +390,35 @@ class Fit:
             self.found += [[] for _ in recipes]
             return
         self.recipes += recipes
-        self.found += [list(member.snapshots) for member in population]
+        self.found += [self._calibrated(member.snapshots) for member in population]
         self.epochs = max(self.epochs, *(len(member.history) for member in population))
         if settings.verbose:
+            what = "loss" if settings.scoring is None else "score"
+            sign = -1 if settings.scoring is None and settings.classes else 1
             for recipe, member in zip(recipes, population, strict=True):
                 print(
-                    f"{recipe.view}: {len(member.history)} epochs, validation "
-                    f"{'loss' if settings.scoring is None else 'score'} "
-                    f"{population.value(member):.6g} ({member.ended})"
+                    f"{recipe.view}: {len(member.history)} epochs, validation {what} "
+                    f"{sign * population.value(member):.6g} ({member.ended})"
                 )
+
+    def _epoch_scoring(self) -> Callable[..., float] | None:
+        """Return what epochs are compared by: of classes the log loss at the best temperature."""
+        if self.settings.scoring is not None or not self.settings.classes:
+            return self.settings.scoring
+        targets = self.validation.targets
+
+        def score(_: Any, outputs: np.ndarray, sample_weight: Any = None) -> float:
+            return -calibrated(outputs, targets, sample_weight).loss
+
+        return score
+
+    def _calibrated(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+        """Return the snapshots of a member, of classes each divided by its best temperature."""
+        if not self.settings.classes:
+            return list(snapshots)
+        return [
+            cooled(each, self.validation.targets, self.validation.weights) for each in snapshots
+        ]
 
     def _patience(self) -> int | Callable[[int], int]:
         """Return after how many epochs without progress a member ends.

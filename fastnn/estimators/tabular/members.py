@@ -43,6 +43,7 @@ _WIDEST = 64  # features of a number, about
 _MANY = 100  # columns, of which some tell little; one of categories counts as two
 _SMALL = 2000  # rows, with fewer of which cosines of classifiers are as fast as of regressions
 _SCREENING = (0.0, 0.5, 1.0)
+_SMOOTHING = (0.0, 0.1)
 _LEAST_PATIENCE = 5  # epochs, fewer of which may pass without progress by chance
 _LEAF = 20  # the fewest rows of a bin, where there are many rows
 
@@ -73,6 +74,8 @@ class Recipe:
         Of initial weights, order of the rows and dropout.
     screening
         The power of the relevance of a column that its features are multiplied with; 0: none are.
+    smoothing
+        The share of each target that is spread over all classes; 0 with fewer than three.
     """
 
     kind: str
@@ -88,6 +91,7 @@ class Recipe:
     dropped: float
     seed: int
     screening: float = 0.0
+    smoothing: float = 0.0
 
     @property
     def view(self) -> str:
@@ -130,6 +134,9 @@ def draw(
     def between(low: float, high: float) -> float:
         return float(np.exp(generator.uniform(np.log(low), np.log(high))))
 
+    def smoothing() -> float:
+        return float(generator.choice(_SMOOTHING)) if classes > 2 else 0.0
+
     if kind == STEPS:
         return Recipe(
             kind=kind,
@@ -145,6 +152,7 @@ def draw(
             dropped=float(generator.uniform(0.0, 0.2)),
             seed=seed,
             screening=screening,
+            smoothing=smoothing(),
         )
     return Recipe(
         kind=kind,
@@ -160,6 +168,7 @@ def draw(
         dropped=0.0,
         seed=seed,
         screening=screening,
+        smoothing=smoothing(),
     )
 
 
@@ -283,6 +292,7 @@ def trainer_of(
             Cosine(recipe.learning_rate, steps), weight_decay=recipe.weight_decay, ema=decay
         ),
         batch_size=batch_size,
+        label_smoothing=recipe.smoothing,
         seed=recipe.seed,
         target=target,
         threads=1,
