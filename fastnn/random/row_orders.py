@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.random.keys import FIRST_FACTOR, GAMMA, ORDER, SECOND_FACTOR, random_key
+from fastnn.random.keys import GAMMA, ORDER, random_key
+from fastnn.random.many_keys import mixed
 
 
 def order_key(seed: int, epoch: int) -> int:
@@ -35,10 +36,3 @@ def shuffled(keys: np.ndarray, n: int) -> np.ndarray:
             order[here], order[there] = order[there], order[here]
         result[:] = order
     return orders
-
-
-def mixed(z: np.ndarray) -> np.ndarray:
-    """Return the mix that ends splitmix64 of each number, uint64."""
-    z = (z ^ z >> np.uint64(30)) * np.uint64(FIRST_FACTOR)
-    z = (z ^ z >> np.uint64(27)) * np.uint64(SECOND_FACTOR)
-    return z ^ z >> np.uint64(31)

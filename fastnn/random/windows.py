@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastnn.random.keys import BLOCKS, GAMMA, WINDOWS, WORD, random_key
-from fastnn.random.row_orders import mixed, order_key
+from fastnn.random.keys import BLOCKS, GAMMA, ORDER, WINDOWS, WORD, random_key
+from fastnn.random.many_keys import mixed, random_keys
 
 # How many blocks fill a window: so many that each window has some of all that is in the data, and
 # so few that a block is still a long read.
@@ -190,6 +190,6 @@ def orders_of(seed: int, epochs: range, n: int, window: int | None, shuffle: Shu
         As for `WindowOrder`.
     """
     if window is None or window >= n:
-        return shuffle(np.array([order_key(seed, epoch) for epoch in epochs], np.uint64), n)
+        return shuffle(random_keys(seed, epochs, ORDER), n)
     orders = [WindowOrder(seed, epoch, n, window, shuffle)[:] for epoch in epochs]
     return orders[0][None] if len(orders) == 1 else np.stack(orders)

@@ -214,7 +214,11 @@ class Engine(ABC):
         step: int,
         progress: Progress | None = None,
     ) -> list[EpochResult]:
-        """Train some epochs, one after another."""
+        """Train some epochs, one after another.
+
+        There may be fewer results: the last one is of an epoch that failed, or after which all
+        outputs are at rest (see `ends`), so that later ones change nothing.
+        """
 
     def train_and_predict(
         self,

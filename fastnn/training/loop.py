@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # How much is done in one compiled call: enough that what Python does between two calls, one
 # restart at a time, is little, and no more than some megabytes of orders.
 BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
+FIRST_EPOCHS = 16  # of these in the first call, where a fit may end after any of them
 SEEN_BYTES = 16 << 20  # of the outputs and the states after each of them
 # What Ctrl-C, and whoever predicts in another thread, waits for where `fit` does several epochs in
 # a call: less than what engines do in the thread that asks, as a call of one short epoch is done.
@@ -212,6 +213,8 @@ class Training:
         follows = self._following
         before = min((each.calls_not_before(self.trainer) for each in follows), default=math.inf)
         most = int(min(most, max(1, before, self._without_repetition // 4)))
+        if follows:  # which may end it: what is prepared for later epochs is in vain then
+            most = min(most, max(FIRST_EPOCHS, self.epochs - self._left))
         if math.isinf(self.longest):
             return most
         row = engine.seconds_per_row if math.isfinite(engine.seconds_per_row) else engine.slow_row
@@ -305,7 +308,7 @@ def _train_block(
         last = len(results) - 1
         large = partial(large_numbers, problem, data)
         check_converging(results[last], engine.finite, rates[last], epoch + last, large)
-        seconds = [(time.perf_counter() - start + engine.seconds_before) / count] * count
+        seconds = _shares(start, engine, len(results))
         error = None
         if validation is not None:
             if seen:
@@ -331,7 +334,7 @@ def _train_block(
                 engine.ends = ends
                 results = engine.train_epochs(data, orders, rates, epoch, state.step, report)
                 assert len(results) == count, "what was done once can be done again"
-                seconds = [(time.perf_counter() - start + engine.seconds_before) / count] * count
+                seconds = _shares(start, engine, count)
         after = _after(state, count, rates, engine.snapshot())
         rows = [
             (
@@ -365,6 +368,11 @@ def _train_block(
     if error is not None:
         raise error
     return count
+
+
+def _shares(start: float, engine: Engine, epochs: int) -> list[float]:
+    """Return the seconds of each epoch of a call that began at `start`: all the same."""
+    return [(time.perf_counter() - start + engine.seconds_before) / epochs] * epochs
 
 
 def _all_rest(result: EpochResult) -> bool:

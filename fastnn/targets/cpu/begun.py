@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.inputs.problem import EpochResult
 from fastnn.inputs.sparse_rows import SparseRows
-from fastnn.random.keys import random_key
+from fastnn.random.many_keys import random_keys
 from fastnn.rules import ends
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_sparse_table
@@ -69,7 +69,7 @@ class Begun(NamedTuple):
 
 
 def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
-    """Return what epochs came to, up to the first in which a loss is not finite."""
+    """Return what epochs came to, up to one whose loss is not finite, or that leaves all at rest."""
     bads = begun.control[:, words.BAD_STEP].tolist()
     losses, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
     results: list[EpochResult] = []
@@ -81,7 +81,7 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
             loss = float(after[ends.LOSS])
         bad_step, of_weights = bad if bad >= 0 else None, penalty if tells_penalty else None
         results.append(EpochResult(loss, bad_step, of_weights, ends=after))
-        if bad >= 0:
+        if bad >= 0 or (after is not None and not after[ends.GOING]):
             break
     return results
 
@@ -102,13 +102,15 @@ def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     )
 
 
-def random_keys(seed: int, epochs: range, count: int) -> np.ndarray:
+def keys_of_layers(seed: int, epochs: range, count: int) -> np.ndarray:
     """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
 
     One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
     """
-    keys = [[random_key(seed, epoch, use) | 1 for use in range(count)] for epoch in epochs]
-    return np.array(keys, np.uint64).view(np.int64)
+    keys = np.zeros((len(epochs), count), np.uint64)
+    for use in range(count):
+        keys[:, use] = random_keys(seed, epochs, use) | np.uint64(1)
+    return keys.view(np.int64)
 
 
 def train_seat(

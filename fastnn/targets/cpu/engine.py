@@ -35,7 +35,7 @@ from fastnn.targets.cpu.begun import (
     NO_WEIGHTS,
     Begun,
     alone_of,
-    random_keys,
+    keys_of_layers,
     results_of,
     sparse_arrays,
     train_seat,
@@ -275,6 +275,7 @@ class Engine(interface.Engine):
                 self._held = working.read()
                 found.append((predict(), self._held, seconds))
         results = self._results(begun)
+        found = found[: len(results)]
         return [
             interface.Predicted(*each)
             for each in zip(results, *zip(*found, strict=True), strict=True)
@@ -407,7 +408,7 @@ class Engine(interface.Engine):
             )
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
-                keys=random_keys(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
+                keys=keys_of_layers(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
                 gathered=np.full((epochs, words.LINE * self.threads), -1),
                 control=control,
                 rates=np.ascontiguousarray(rates),

@@ -1,0 +1,26 @@
+"""Keys of many epochs at once: the numbers of `fastnn.random.keys`, by arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.random.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR, WORD, random_key, splitmix64
+
+_FEW = 8  # epochs whose keys take less time in Python's numbers
+
+
+def random_keys(seed: int, epochs: range, use: int) -> np.ndarray:
+    """Return what `random_key` does for each of some epochs that follow one another, uint64."""
+    if len(epochs) < _FEW:
+        return np.array([random_key(seed, epoch, use) for epoch in epochs], np.uint64)
+    # uint64 arrays wrap around, as splitmix64 does.
+    first = np.uint64((splitmix64(seed) + epochs.start + GAMMA) % WORD)
+    of_epochs = mixed(first + np.arange(len(epochs), dtype=np.uint64))
+    return mixed(of_epochs + np.uint64((use + GAMMA) % WORD))
+
+
+def mixed(z: np.ndarray) -> np.ndarray:
+    """Return the mix that ends splitmix64 of each number, uint64."""
+    z = (z ^ z >> np.uint64(30)) * np.uint64(FIRST_FACTOR)
+    z = (z ^ z >> np.uint64(27)) * np.uint64(SECOND_FACTOR)
+    return z ^ z >> np.uint64(31)
