@@ -155,6 +155,8 @@ MOST = 2**53  # of a count: float64 has every whole number up to there
 
 def whole(value: Any, what: str, minimum: int, maximum: float = MOST) -> int:
     """Return `value` as an int from `minimum` to `maximum`, or raise `InvalidInput`."""
+    if type(value) is int and minimum <= value <= maximum:  # which asks no abstract class
+        return value
     if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
         raise InvalidInput(
             f"{what} must be a whole number of at least {minimum}, not {shown(value)}"
@@ -195,7 +197,9 @@ def number(
 ) -> float:
     """Return `value` as a finite float in the range, or raise `InvalidInput` naming the range."""
     found = math.nan  # which lies in no range
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if type(value) is float:
+        found = value
+    elif isinstance(value, Real) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):  # a whole number or a fraction beyond any float
             found = float(value)
     inside = (

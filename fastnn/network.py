@@ -316,17 +316,17 @@ class Network:
             ],
         )
 
-    @property
+    @cached_property
     def first_trained(self) -> int:
         """Which of the layers in `parametric` is the first that is trainable; 0 where none is."""
         return next((i for i, layer in enumerate(self.parametric) if layer.trainable), 0)
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """Units of the last layer."""
         return self.dense[-1].units
 
-    @property
+    @cached_property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(inputs, outputs) of each Dense layer: the shape of its W."""
         return tuple(
@@ -352,7 +352,7 @@ class Network:
         """
         return tuple({each.name: each.shape for each in layer} for layer in self.parameters)
 
-    @property
+    @cached_property
     def dropouts(self) -> tuple[float, ...]:
         """The dropout rate on the input of each layer in `parametric`; 0.0 where there is none.
 

@@ -396,9 +396,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         That is of each output for itself where they end so side by side.
         """
         factor, steps, ends = trainer.rate_factor, -(-rows // trainer.batch_size), None
+        now = trainer.problem, trainer.parameters
         if side_by_side:
             share = mean_weight * trainer.network.outputs
-            now = trainer.problem, trainer.parameters
             ends = first_ends(*now, self.tol, self.n_iter_no_change, share, steps)
 
         def divide_rate(trainer: Any, message: str) -> bool:
@@ -414,7 +414,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             plateau=divide_rate if self._adapts() else None,
             at_once=True,
             share=mean_weight,
-            penalty=penalty_of(trainer.problem, trainer.parameters),
+            penalty=penalty_of(*now),
             steps=steps,
             score_of=None if held_out is None else self._score_on(held_out),
             ends=ends,

@@ -313,6 +313,9 @@ def check_finite(
     """
     if array.dtype.kind != "f":
         return
+    small = type(array) is np.ndarray and array.size <= BLOCK
+    if small and array.itemsize <= dtype.itemsize and np.isfinite(array).all():
+        return  # which is seen sooner than the limit is looked up
     limit = min(np.finfo(array.dtype).max, np.finfo(dtype).max)
     fine = isinstance(array, np.ndarray) and all(
         _all_within(piece, limit, piece is array) for piece in in_pieces(array)

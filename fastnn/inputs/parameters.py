@@ -174,7 +174,7 @@ def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> 
             f"{_other_form(array.shape, wanted.shape, name)}"
         )
     check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
-    if array.size and array.min() < wanted.low:
+    if wanted.low > -math.inf and array.size and array.min() < wanted.low:
         raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.random.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR, WORD, random_key, splitmix64
+from fastnn.random.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR, WORD, splitmix64
 
-_FEW = 8  # epochs whose keys take less time in Python's numbers
+_FEW = 32  # epochs whose keys take less time in Python's numbers
 
 
 def random_keys(seed: int, epochs: range, use: int) -> np.ndarray:
     """Return what `random_key` does for each of some epochs that follow one another, uint64."""
+    of_seed = splitmix64(seed)
     if len(epochs) < _FEW:
-        return np.array([random_key(seed, epoch, use) for epoch in epochs], np.uint64)
+        mixes = [splitmix64((of_seed + epoch) % WORD) for epoch in epochs]
+        return np.array([splitmix64((mix + use) % WORD) for mix in mixes], np.uint64)
     # uint64 arrays wrap around, as splitmix64 does.
-    first = np.uint64((splitmix64(seed) + epochs.start + GAMMA) % WORD)
+    first = np.uint64((of_seed + epochs.start + GAMMA) % WORD)
     of_epochs = mixed(first + np.arange(len(epochs), dtype=np.uint64))
     return mixed(of_epochs + np.uint64((use + GAMMA) % WORD))
 

@@ -400,15 +400,15 @@ class Adjustable(Stateful):
         NotAssignable
             A setting, or a name that a `Trainer` does not have.
         """
-        there = hasattr(type(self), name)
-        if there:
-            known = getattr(type(self), name)
-            good = not isinstance(known, property) or known.fset is not None
-        else:
-            free = not self._closed and name not in {*SETTINGS, *_WAYS, *_OF_OPTIMIZERS}
-            good = name.startswith("_") or free
-        if not good:
-            raise NotAssignable(_refusal(name, there))
+        if not name.startswith("_"):
+            there = hasattr(type(self), name)
+            if there:
+                known = getattr(type(self), name)
+                good = not isinstance(known, property) or known.fset is not None
+            else:
+                good = not self._closed and name not in {*SETTINGS, *_WAYS, *_OF_OPTIMIZERS}
+            if not good:
+                raise NotAssignable(_refusal(name, there))
         object.__setattr__(self, name, value)
 
 

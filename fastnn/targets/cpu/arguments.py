@@ -122,24 +122,20 @@ def make_jobs(
     All of them have the arrays of the job `fixed` and those in `shared`, and each has one row of
     every array in `own`.
     """
-    first = _enter(fixed.copy(), shared)
+    first, strides = _enter(fixed.copy(), shared), np.zeros(WORDS, np.int64)
     for name, rows in own.items():
         at = POSITIONS[name]
         first[at] = rows.__array_interface__["data"][0]
         first[at + 1] = rows.shape[1]
-    count = len(next(iter(own.values())))
-    if count == 1:
-        return first[None]
-    jobs = np.repeat(first[None], count, axis=0)
-    for name, rows in own.items():
-        jobs[:, POSITIONS[name]] += rows.strides[0] * np.arange(count)
-    return jobs
+        strides[at] = rows.strides[0]
+    return first + strides * np.arange(len(next(iter(own.values()))))[:, None]
 
 
 def _enter(job: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """Put address and length of each array into a job."""
     for name, array in arrays.items():
-        at = POSITIONS[name]
-        job[at] = array.__array_interface__["data"][0]
-        job[at + 1] = len(array)
+        if length := len(array):
+            at = POSITIONS[name]
+            job[at] = array.__array_interface__["data"][0]
+            job[at + 1] = length
     return job

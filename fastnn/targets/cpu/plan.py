@@ -234,7 +234,8 @@ class Plan:
 
     def read_weights(self, memory: np.ndarray, layer: int, copy: int = 0) -> np.ndarray:
         """Return a copy of what `write_weights` stored."""
-        k, n, start = self.layers[layer, [K, N, WEIGHTS]]
+        row = self.layers[layer]
+        k, n, start = int(row[K]), int(row[N]), int(row[WEIGHTS])
         units = self._units(memory, layer, copy)
         height = k + 1 if start >= 0 else 0
         every = np.empty((height + len(units), n), memory.dtype)
@@ -252,15 +253,15 @@ class Plan:
 
     def _units(self, memory: np.ndarray, layer: int, copy: int) -> list[np.ndarray]:
         """Return views of the parameters in `UNIT_FIELDS` that a layer has."""
-        row = self.layers[layer]
-        offset, n = copy * self.head[SIZE], row[N]
-        places = [row[field] for field in _UNITS if row[field] >= 0]
-        return [memory[at + offset :][:n] for at in places]
+        row = self.layers[layer].tolist()
+        offset, n = copy * int(self.head[SIZE]), row[N]
+        starts = [offset + row[field] for field in _UNITS if row[field] >= 0]
+        return [memory[start : start + n] for start in starts]
 
     def _panels(self, memory: np.ndarray, layer: int, copy: int) -> np.ndarray:
         row = self.layers[layer]
-        start = int(row[WEIGHTS] + copy * self.head[SIZE])
-        return memory[start : start + (row[K] + 1) * self.layout.padded(row[N])]
+        start = int(row[WEIGHTS]) + copy * int(self.head[SIZE])
+        return memory[start : start + (int(row[K]) + 1) * self.layout.padded(int(row[N]))]
 
     def _narrow(self, memory: np.ndarray, layer: int, copy: int) -> tuple[np.ndarray, np.ndarray]:
         k, n, weights, bias = self.layers[layer, [K, N, WEIGHTS, NARROW]]

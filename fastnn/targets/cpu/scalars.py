@@ -54,17 +54,17 @@ L1, L2, COLUMN_NORM, RATE_FACTOR, LAYER_NUMBERS = range(5)
 
 def start_numbers(problem: Problem) -> np.ndarray:
     """Return `numbers` as an epoch begins: the constants of `problem`, and zeros."""
-    layers = problem.network.parametric
-    numbers = np.zeros(NUMBERS + LAYER_NUMBERS * len(layers))
-    numbers[[MEAN_WEIGHT, NEXT_SCALE, NEXT_OF_MEAN]] = 1.0
-    numbers[[BETA1, BETA2, EPSILON, DECAY, EPSILON_HAT]] = problem.optimizer.constants
+    numbers = [0.0] * NUMBERS
+    numbers[MEAN_WEIGHT] = numbers[NEXT_SCALE] = numbers[NEXT_OF_MEAN] = 1.0
+    numbers[BETA1 : EPSILON_HAT + 1] = problem.optimizer.constants
     numbers[EMA] = problem.optimizer.ema
-    norms = [getattr(layer, "max_norm", None) for layer in layers]
-    factors = [layer.rate_factor for layer in layers]
-    limits = [
-        math.inf if each is None else each
-        for each in (problem.clip_value, problem.clip_norm, *norms)
-    ]
-    numbers[[CLIP_VALUE, CLIP_NORM]] = limits[:2]
-    numbers[NUMBERS:] = np.column_stack([problem.penalties, limits[2:], factors]).ravel()
-    return numbers
+    numbers[CLIP_VALUE] = _limit(problem.clip_value)
+    numbers[CLIP_NORM] = _limit(problem.clip_norm)
+    for (l1, l2), layer in zip(problem.penalties, problem.network.parametric, strict=True):
+        numbers += l1, l2, _limit(getattr(layer, "max_norm", None)), layer.rate_factor
+    return np.array(numbers)
+
+
+def _limit(value: float | None) -> float:
+    """Return a limit, infinite where there is none."""
+    return math.inf if value is None else value
