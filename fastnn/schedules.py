@@ -280,7 +280,9 @@ def rates_of(
     if not callable(learning_rate):
         return np.full(count, learning_rate)
     values: Any
+    known = False
     if isinstance(learning_rate, Schedule):
+        known = learning_rate.bounded
         with np.errstate(all="ignore"):  # what overflows is reported below, with its step
             values = learning_rate.rates(np.arange(first, first + count, dtype=np.float64))
         if np.shape(values) != (count,):
@@ -295,7 +297,7 @@ def rates_of(
         if rates.shape == (count,) and rates.dtype.kind in "fiu":
             rates = rates.astype(np.float64, copy=False)
             # No array of answers, since there may be a rate for each row; NaN is neither.
-            if not count or (rates.min() >= 0.0 and rates.max() < np.inf):
+            if known or not count or (rates.min() >= 0.0 and rates.max() < np.inf):
                 return rates
     return np.array(
         [

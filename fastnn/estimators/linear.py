@@ -15,6 +15,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
 
@@ -41,6 +42,7 @@ from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.arrays import refuse_apparent_numbers
 from fastnn.inputs.output_ends import first_ends
+from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.losses import KINDS
@@ -220,7 +222,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
         settings = {
-            "network": Network(inputs, [Dense(outputs, bias=bool(self.fit_intercept))]),
+            "network": _one_layer(inputs, outputs, bool(self.fit_intercept)),
             "loss": loss,
             "optimizer": self._make_optimizer(done),
             "batch_size": int(self.batch_size),
@@ -279,6 +281,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
+        begun = trainer.parameters  # which take less time to read before there is an engine
         alone = not incremental and self._outputs_end_alone()
         side_by_side = alone and not self._adapts() and trainer._open().ends_outputs(X)
         if alone and not side_by_side and self._fit_parts(replace(rows, X=X), start, held_out):
@@ -289,7 +292,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             for _ in range(times):
                 if fits:
                     trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, False)
-                monitor = self._monitor(trainer, held_out, mean_weight, len(rows), side_by_side)
+                monitor = self._monitor(
+                    trainer, begun, held_out, mean_weight, len(rows), side_by_side
+                )
                 lines = [Lines(len(rows), monitor)] if self.verbose else []
                 self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
@@ -386,6 +391,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _monitor(
         self,
         trainer: Trainer,
+        begun: Parameters,
         held_out: Rows | None,
         mean_weight: float,
         rows: int,
@@ -393,10 +399,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     ) -> Monitor:
         """Return what follows a fit: the objective or the score of each epoch, and its end.
 
-        That is of each output for itself where they end so side by side.
+        That is of each output for itself where they end so side by side. `begun` are the parameters
+        before.
         """
         factor, steps, ends = trainer.rate_factor, -(-rows // trainer.batch_size), None
-        now = trainer.problem, trainer.parameters
+        now = trainer.problem, begun
         if side_by_side:
             share = mean_weight * trainer.network.outputs
             ends = first_ends(*now, self.tol, self.n_iter_no_change, share, steps)
@@ -658,6 +665,12 @@ def seeds_of(random_state: Any) -> Iterator[int]:
     random = check_random_state(random_state)
     while True:
         yield int(random.randint(_NO_LARGER))
+
+
+@lru_cache
+def _one_layer(inputs: int, outputs: int, bias: bool) -> Network:
+    """Return the network of a linear model: the same object each time, with what it has found."""
+    return Network(inputs, [Dense(outputs, bias=bias)])
 
 
 # Rules whose steps are in proportion to the gradient.

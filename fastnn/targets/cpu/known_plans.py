@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from fastnn.losses import KINDS
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
 
 _MOST, _SMALL = 64, 1 << 16  # how many are remembered, each of so many weights at the most
+_WRITTEN = ("head", "layers", "inference", "inference_heads", "records", "constants")
 _KNOWN: dict[tuple[Any, ...], Plan] = {}
 
 
@@ -34,7 +35,7 @@ def plan_for(problem: Problem, *settings: Any) -> Plan:
         if len(_KNOWN) >= _MOST:
             _KNOWN.clear()
         _KNOWN[key] = plan
-    return replace(
-        plan, head=plan.head.copy(), layers=plan.layers.copy(), inference=plan.inference.copy(),
-        inference_heads=plan.inference_heads.copy(), records=plan.records.copy(), constants={},
-    )  # fmt: skip
+    found = copy(plan)
+    for name in _WRITTEN:
+        vars(found)[name] = vars(plan)[name].copy()
+    return found
