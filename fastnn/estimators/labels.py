@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
 
 _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
@@ -32,6 +36,24 @@ def known_text(y: Any) -> Any:
         return y
     found = y.astype(object)
     return found.astype(str) if all(isinstance(each, str) for each in found.flat) else found
+
+
+def first_call(estimator: Any, classes: Any) -> bool:
+    """Return whether `partial_fit` is called first; an estimator has `classes` as its own then.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words: none in the first call, or other ones than those of the first.
+    """
+    classes, known = known_text(classes), getattr(estimator, "classes_", None)
+    if (
+        type(classes) is type(known) is np.ndarray
+        and classes.dtype == known.dtype
+        and np.array_equal(classes, known)
+    ):
+        return False  # sorted as they are, which takes scikit-learn as long as a short epoch
+    return bool(_check_partial_fit_first_call(estimator, classes))
 
 
 def classes_of(y: np.ndarray) -> np.ndarray | None:

@@ -11,12 +11,12 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+from sklearn.utils.multiclass import type_of_target
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
 from fastnn.estimators.description import HiddenActivation
-from fastnn.estimators.labels import Labels, ScoredLabels, known_text
+from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
@@ -285,8 +285,8 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         """
         refuse_balanced(self.class_weight)
         with self._draft() as fitted:
-            y, classes = known_text(y), known_text(classes)
-            if _check_partial_fit_first_call(fitted, classes):
+            y = known_text(y)
+            if first_call(fitted, classes):
                 fitted._labels = Labels.of(fitted.classes_)
                 if type_of_target(y).startswith("multilabel"):
                     fitted._labels = Labels(fitted.classes_, "multilabel", issparse(y))

@@ -272,7 +272,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             factor = trainer.rate_factor
             trainer.set(**changed)
             trainer.rate_factor = factor
-            penalty = penalty_of(trainer.problem, trainer.parameters)
+            penalty = penalty_of(trainer.problem, self._parameters())
         metrics: tuple[MetricName, ...] = ()
         validation, score_of = None, None
         if held_out is not None:

@@ -14,16 +14,12 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    unique_labels,
-)
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
-from fastnn.estimators.labels import ScoredLabels, classes_of, known_text, places_in
+from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.one_by_one import fit_each, mean_losses
@@ -152,7 +148,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
         _check_labels(y)
-        _check_partial_fit_first_call(self, known_text(classes))
+        first_call(self, classes)
         if len(self.classes_) < 2:
             raise ValueError("The number of classes has to be greater than one; got 1 class")
         weights = self._checked_weights(sample_weight, X)

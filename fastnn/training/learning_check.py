@@ -284,13 +284,22 @@ def _learnt(problem: Problem, outputs: np.ndarray, sample: Sample) -> bool:
     targets, weights = sample.targets, sample.weights
     if (targets == targets[0]).all() or (weights is not None and not weights.any()):
         return True
+    if _tells_labels(problem, outputs, targets, weights):  # which is seen sooner
+        return True
     constants = [*_constants(problem, targets, weights), outputs.mean(axis=0, dtype=np.float64)]
     best = min(_loss(problem, each, targets, weights) for each in constants)
-    if _loss(problem, outputs, targets, weights) < best - LEARNT * abs(best):
-        return True
+    return _loss(problem, outputs, targets, weights) < best - LEARNT * abs(best)
+
+
+def _tells_labels(
+    problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None
+) -> bool:
+    """Return whether more rows get their label than would all get the commonest.
+
+    Of losses that are 0 for outputs of 0, such as the perceptron's, only that tells.
+    """
     if loss_row(problem.loss).targets not in ("classes", "binary"):
         return False
-    # Of losses that are 0 for outputs of 0, such as the perceptron's, only labels tell.
     if loss_row(problem.loss).targets == "classes":
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         hits = (outputs.argmax(axis=1) == labels)[:, None]

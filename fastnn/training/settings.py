@@ -276,6 +276,8 @@ class Adjustable(Stateful):
             The trainer is in `fit`, in another thread, or in one of whose callbacks this is.
         """
         given: dict[str, Any] = dict(settings)
+        if not given:
+            return ""
         for name in given:
             if name == "rate_factor":
                 raise InvalidInput("rate_factor is assigned: trainer.rate_factor = 0.5")
