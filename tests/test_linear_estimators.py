@@ -26,7 +26,8 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler, scale  # noqa: E402
 
 import fastnn  # noqa: E402
-from fastnn import InvalidInput, Perceptron, SGDClassifier, SGDRegressor  # noqa: E402
+from fastnn import InvalidInput, MLPClassifier, Perceptron, SGDClassifier, SGDRegressor  # noqa: E402
+from fastnn.targets.engine import Engine  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 CLASSIFICATIONS = ("hinge", "log_loss", "modified_huber", "squared_hinge", "perceptron")
@@ -416,6 +417,32 @@ def test_l2_that_would_turn_weights_around_leaves_none_as_in_scikit_learn(penalt
     assert np.abs(mine.coef_).max() < 0.1
 
 
+@pytest.mark.parametrize("target", ["cpu", "numpy"])
+@pytest.mark.parametrize(
+    ("alpha", "settings"),
+    [
+        (1000.0, dict(learning_rate="invscaling")),
+        (250.0, dict(learning_rate="adaptive")),
+        (30.0, dict(learning_rate="invscaling", eta0=0.1, power_t=0.0)),
+        (1e4, dict(learning_rate="invscaling", penalty="elasticnet", l1_ratio=0.5)),
+    ],
+)
+def test_a_decay_by_which_weights_would_grow_is_refused_in_these_words(alpha, settings, target):
+    estimator = SGDRegressor(alpha=alpha, target=target, max_iter=20, tol=None, **settings)
+    with pytest.raises(InvalidInput, match="weights turn round and grow; take eta0="):
+        estimator.fit(X, NUMBERS)
+    assert not hasattr(estimator, "coef_")
+
+
+@pytest.mark.parametrize("alpha", [120.0, 250.0, 300.0])
+def test_a_decay_that_turns_weights_round_for_some_steps_ends_where_scikit_learns_does(alpha):
+    settings = dict(alpha=alpha, max_iter=200, tol=None, shuffle=False)
+    mine = SGDRegressor(**settings).fit(X, NUMBERS)
+    theirs = linear_model.SGDRegressor(**settings).fit(X, NUMBERS)
+    assert_allclose(mine.coef_, theirs.coef_, rtol=1e-5, atol=1e-9)
+    assert_allclose(mine.intercept_, theirs.intercept_, rtol=1e-6)
+
+
 def test_what_scikit_learn_makes_of_estimators_works():
     data, y = scale(load_iris().data), load_iris().target
     linear = SGDClassifier("log_loss", random_state=0, max_iter=50, target="numpy", batch_size=10)
@@ -576,3 +603,36 @@ def test_labels_that_are_objects_are_kept_as_scikit_learn_keeps_them(name):
     for model in (ours, more):
         assert model.classes_.dtype == np.dtype("<U1") and model.score(X, text) == 1.0
     assert cross_val_score(ours, X, text, cv=KFold(2)).shape == (2,)
+
+
+def test_epochs_that_may_end_are_planned_no_further_than_they_have_come(monkeypatch):
+    planned, orders = [], Engine.orders
+
+    def noted(engine, epochs, n, window=None):
+        planned.append(len(epochs))
+        return orders(engine, epochs, n, window)
+
+    monkeypatch.setattr(Engine, "orders", noted)
+    X, y = load_iris(return_X_y=True)
+    for tol in (1e-1, 1e-3, 1e-6):
+        planned.clear()
+        epochs = SGDClassifier("log_loss", tol=tol, random_state=0).fit(X, y).n_iter_
+        assert planned[0] == 16
+        for place, count in enumerate(planned[1:], 1):
+            assert count <= max(16, sum(planned[:place]))
+        assert epochs <= sum(planned) < 2 * epochs + 16
+
+
+@pytest.mark.parametrize("kind", [SGDClassifier, Perceptron, MLPClassifier])
+def test_classes_given_again_are_compared_as_scikit_learn_does(kind):
+    X, y = load_iris(return_X_y=True)
+    for labels in (y, np.array(["a", "b", "c"])[y], y - 1.0):
+        classes = np.unique(labels)
+        fitted = kind(random_state=0).partial_fit(X, labels, classes=classes)
+        same = [classes, classes[::-1], [*classes], np.repeat(classes, 2)]
+        for given in same:
+            fitted.partial_fit(X, labels, classes=given)
+            np.testing.assert_array_equal(fitted.classes_, classes)
+        for given in (classes[:2], [*classes[:2], 7.0 if labels.dtype.kind != "U" else "d"]):
+            with pytest.raises(ValueError, match="is not the same as on last call"):
+                fitted.partial_fit(X, labels, classes=given)

@@ -9,6 +9,7 @@ from reference_cases import problem_of
 from scipy.stats import chi2, norm
 
 from fastnn.random.keys import random_key, splitmix64
+from fastnn.random.many_keys import random_keys
 from fastnn.random.row_orders import epoch_order, order_key
 from fastnn.random.shuffling import make_orders
 from fastnn.targets.numpy import Engine
@@ -101,3 +102,13 @@ def test_rows_near_each_other_are_not_alike(lag):
         assert 2 * norm.sf(abs(correlation) * math.sqrt(n)) > 1e-4
     one, other = make_orders(2, range(2), n).astype(float)
     assert abs(np.corrcoef(one, other)[0, 1]) * math.sqrt(n) < 4
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("epochs", [range(0), range(3, 4), range(31), range(7, 39), range(100)])
+def test_keys_of_many_epochs_are_those_of_each(seed, epochs):
+    keys = random_keys(seed, epochs, 5)
+    assert keys.dtype == np.uint64
+    assert keys.tolist() == [random_key(seed, epoch, 5) for epoch in epochs]
+    late = range(2**53 - 40, 2**53)
+    assert random_keys(seed, late, 0).tolist() == [random_key(seed, each, 0) for each in late]

@@ -14,6 +14,7 @@ from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
+from fastnn.rules.ends import GOING
 from fastnn.rules.last_layers import outputs_of, outputs_of_side
 from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
 
@@ -445,6 +446,16 @@ class EpochResult:
     penalty: float | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
     ends: np.ndarray | None = None
+
+    @property
+    def all_rest(self) -> bool:
+        """Whether no output is trained after the epoch, since each has come to its end."""
+        return self.ends is not None and not self.ends[GOING]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether an engine does no further epoch in a call: it failed, or all are at rest."""
+        return self.bad_step is not None or self.all_rest
 
     def of(self, series: str) -> float:
         """Return what the history will have of this epoch in a series; NaN where it has nothing."""

@@ -244,6 +244,8 @@ class Engine(ABC):
             if result.bad_step is not None:
                 return [*found, Predicted(result, None, None, seconds)]
             found.append(Predicted(result, self.outputs(X), self.snapshot(), seconds))
+            if result.all_rest:
+                break
         return found
 
     def train_epoch_in_parts(

@@ -17,7 +17,6 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.magnitudes import large_numbers
-from fastnn.inputs.output_ends import going
 from fastnn.inputs.pages import pages_of
 from fastnn.inputs.problem import EpochResult, Problem, check_converging, penalty_of
 from fastnn.schedules import rates_of
@@ -301,7 +300,7 @@ def _train_block(
             results = engine.train_epochs(data, orders[:-1], rates[:-1], epoch, state.step, report)
             before = _after(state, count - 1, rates, engine.snapshot())
         done = len(results)
-        if done < count and (not done or results[-1].bad_step is None):
+        if done < count and not (done and results[-1].is_last):
             results += engine.train_epochs(
                 data, orders[done:], rates[done:], epoch + done, before.step, report
             )
@@ -327,7 +326,7 @@ def _train_block(
             if seen:
                 results = results[:wanted]
                 engine.restore(seen[wanted - 1].snapshot)
-            elif _all_rest(results[wanted - 1]):  # later epochs have changed nothing
+            elif results[wanted - 1].all_rest:  # later epochs have changed nothing
                 results = results[:wanted]
             else:
                 engine.restore(state.snapshot)
@@ -373,11 +372,6 @@ def _train_block(
 def _shares(start: float, engine: Engine, epochs: int) -> list[float]:
     """Return the seconds of each epoch of a call that began at `start`: all the same."""
     return [(time.perf_counter() - start + engine.seconds_before) / epochs] * epochs
-
-
-def _all_rest(result: EpochResult) -> bool:
-    """Return whether no output is trained after an epoch, since each has come to its end."""
-    return result.ends is not None and not going(result.ends)
 
 
 def _after(state: State, epochs: int, rates: np.ndarray, snapshot: Any) -> State:

@@ -208,3 +208,19 @@ def test_who_looks_on_sees_the_losses_of_those_that_are_trained(fast_class, outp
                 )  # fmt: skip
             found.append(seen)
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("outputs", OUTPUTS)
+def test_no_epoch_is_done_when_all_are_at_rest(engine_class, outputs):
+    problem, X = single(outputs, "hinge"), np.ones((3, 7))
+    data = data_of(problem, ROWS)
+    with (
+        closing(begun(engine_class, problem, tol=100.0, patience=1)) as engine,
+        closing(begun(engine_class, problem, tol=100.0, patience=1)) as other,
+    ):
+        results = epochs_of(engine, data, orders(4))
+        assert [going(each.ends) for each in results] == [outputs, 0]
+        rates = np.full(orders(4).shape, 0.02)
+        predicted = other.train_and_predict(data, orders(4), rates, 0, 0, X)
+        assert [going(each.result.ends) for each in predicted] == [outputs, 0]
+        np.testing.assert_array_equal(state_of(other), state_of(engine))

@@ -69,7 +69,7 @@ class Begun(NamedTuple):
 
 
 def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
-    """Return what epochs came to, up to one whose loss is not finite, or that leaves all at rest."""
+    """Return what epochs came to, up to one that failed, or that leaves all outputs at rest."""
     bads = begun.control[:, words.BAD_STEP].tolist()
     losses, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
     results: list[EpochResult] = []
@@ -81,7 +81,7 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
             loss = float(after[ends.LOSS])
         bad_step, of_weights = bad if bad >= 0 else None, penalty if tells_penalty else None
         results.append(EpochResult(loss, bad_step, of_weights, ends=after))
-        if bad >= 0 or (after is not None and not after[ends.GOING]):
+        if results[-1].is_last:
             break
     return results
 

@@ -406,9 +406,10 @@ class Engine(interface.Engine):
                 shares=self.shares.table(self._sums is None) if self.shares else NO_ROWS,
                 **sparse_arrays(data.X, working),
             )
+            drawn = self._random * 2 * len(plan.layers)
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
-                keys=keys_of_layers(self.problem.seed, numbered, self._random * 2 * len(plan.layers)),
+                keys=keys_of_layers(self.problem.seed, numbered, drawn),
                 gathered=np.full((epochs, words.LINE * self.threads), -1),
                 control=control,
                 rates=np.ascontiguousarray(rates),

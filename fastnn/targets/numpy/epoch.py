@@ -375,7 +375,7 @@ class Engine(interface.Engine):
         step: int,
         progress: interface.Progress | None = None,
     ) -> list[EpochResult]:
-        """Train one epoch after another, up to the first in which a loss is not finite.
+        """Train one epoch after another, up to one that fails, or leaves all outputs at rest.
 
         Parameters
         ----------
@@ -398,7 +398,7 @@ class Engine(interface.Engine):
             else:
                 result = train_together(self, data, order, own, epoch + done, first, progress)
             results.append(result)
-            if results[-1].bad_step is not None:
+            if result.is_last:
                 break
         return results
 
