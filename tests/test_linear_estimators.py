@@ -352,8 +352,8 @@ def test_a_fit_that_fails_leaves_the_fitted_estimator_as_it_was():
     fitted = SGDRegressor(max_iter=3, tol=None, target="numpy").fit(X, NUMBERS)
     before, predicted = dict(vars(fitted)), fitted.predict(X)
     with pytest.raises(ValueError, match=r"Floating-point under-/overflow occurred at epoch #\d"):
-        fitted.set_params(eta0=1e12).fit(X * 1e9, NUMBERS)
-    assert vars(fitted) == {**before, "eta0": 1e12}
+        fitted.set_params(eta0=1e12, alpha=0.0).fit(X * 1e9, NUMBERS)
+    assert vars(fitted) == {**before, "eta0": 1e12, "alpha": 0.0}
     assert np.array_equal(fitted.predict(X), predicted)
     with pytest.raises(ValueError, match="greater than one; got 1 class"):
         SGDClassifier().fit(X, np.ones(40))

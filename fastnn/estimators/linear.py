@@ -11,7 +11,6 @@ and each ends for itself, by its own objective.
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -37,6 +36,7 @@ from fastnn.estimators.base import (
     float_of,
     parted,
 )
+from fastnn.estimators.decay import check_decay
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
@@ -54,7 +54,6 @@ from fastnn.schedules import InverseScaling, Schedule
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
-_HARMLESS = 16.0  # logarithm of what weights may grow by, of which later steps leave nothing
 _STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
@@ -222,7 +221,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if plain and self.learning_rate == "constant":
             l2 = min(l2, 1.0 / float(self.eta0))  # a step of which leaves no weight, as theirs
         elif plain:
-            self._check_decay(l2, done)
+            check_decay(self, l2, done)
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
         settings = {
@@ -237,27 +236,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             "shuffle": bool(self.shuffle),
         }
         return settings, factor
-
-    def _check_decay(self, l2: float, done: float) -> None:
-        """Raise where steps would take so much of weights away that these turn round, and grow.
-
-        scikit-learn's steps leave none then. Where rates fall so fast that it does no harm, both
-        come to the same.
-        """
-        first, power = float(self.eta0) * l2, float(self.power_t)
-        if first <= 2.0 or self.learning_rate not in ("invscaling", "adaptive"):
-            return
-        if self.learning_rate == "invscaling" and power > 0.0:
-            growing = math.exp(min(700.0, math.log(first / 2.0) / power)) - done  # so many steps
-            now = first / (1.0 + done) ** power
-            if growing <= 0.0 or growing * math.log(now - 1.0) < _HARMLESS:
-                return
-        raise InvalidInput(
-            f"alpha={self.alpha!r} with eta0={self.eta0!r} takes more than twice of each weight "
-            f"away in a step, so that weights turn round and grow; take eta0={1.0 / l2:g} or less, "
-            "a smaller alpha, or learning_rate='optimal' or 'constant', of which no step leaves "
-            "less than no weight"
-        )
 
     def _fit_model(
         self,
