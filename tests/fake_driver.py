@@ -8,10 +8,14 @@ from fastnn.targets.cuda.host import availability, driver
 
 
 class Library:
-    """Stands for libcuda: one device, of which everything can be chosen, and errors by call."""
+    """Stands for libcuda: one device, of which everything can be chosen, and errors by call.
 
-    def __init__(self, capability=(9, 0), cuda=13000, count=1, errors=None) -> None:
+    `current` is the number of the device that is current in all threads, None: none is.
+    """
+
+    def __init__(self, capability=(9, 0), cuda=13000, count=1, errors=None, current=None) -> None:
         self.attributes = {75: capability[0], 76: capability[1], 16: 132}
+        self.current = current
         self.cuda, self.count = cuda, count
         self.errors = errors or {}
         for name in ("cuInit", "cuDeviceGet"):
@@ -29,6 +33,12 @@ class Library:
     def cuDeviceGetCount(self, count) -> int:
         """How many devices there are."""
         return self.answer("cuDeviceGetCount", count, self.count)
+
+    def cuCtxGetDevice(self, device) -> int:
+        """Tell of the current one, or that there is none (CUDA_ERROR_INVALID_CONTEXT)."""
+        if self.current is None:
+            return self.answer("cuCtxGetDevice", device, -1) or 201
+        return self.answer("cuCtxGetDevice", device, self.current)
 
     def cuDeviceGetName(self, name, length, device) -> int:
         """Fill a buffer of characters."""

@@ -91,6 +91,10 @@ class HostReader:
 
     device = 0
 
+    def at(self, value: Any) -> Any:
+        """Return itself: there is one device."""
+        return self
+
     def open(self, value: Any) -> Any:
         """Return the memory."""
         if isinstance(value, OnlySometimes):

@@ -15,7 +15,7 @@ from fastnn.targets.cpu import bfloat16
 from fastnn.targets.cuda.host import availability
 from fastnn.targets.cuda.host.worthwhile import step_operations
 from fastnn.targets.engine import Engine
-from fastnn.targets.selection import choose, engine_class, is_cuda, new_engine, parse
+from fastnn.targets.selection import choose, engine_class, is_cuda, new_engine, numbered, parse
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -204,6 +204,33 @@ def test_an_engine_is_made_on_the_device_that_its_target_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastnn.targets.cuda.engine", there)
     assert new_engine("cuda:3", "problem", 2) == ("problem", 2, {"device": 3})
     assert new_engine("cuda", "problem", group="all") == ("problem", None, {"group": "all"})
+
+
+def test_cuda_without_a_number_is_the_device_that_is_current_in_this_thread(monkeypatch):
+    with_device(monkeypatch, count=3, current=2)
+    monkeypatch.setitem(
+        sys.modules, "fastnn.targets.cuda.engine",
+        SimpleNamespace(Engine=lambda problem, threads, device=None: device),
+    )  # fmt: skip
+    asked = []
+    monkeypatch.setattr(availability, "_verdict", lambda *given: asked.append(given[:2]) or "")
+    assert choose("cuda") == ("cuda", "") and choose("cuda:0") == ("cuda:0", "")
+    assert asked == [("float32", 2), ("float32", 0)]
+    assert (new_engine("cuda", "problem"), new_engine("cuda:0", "problem")) == (2, 0)
+    assert [numbered(name) for name in ("cuda", "cuda:0", "cpu")] == ["cuda:2", "cuda:0", "cpu"]
+    said = availability.driver()
+    third = replace(said.devices[2], name="The third")
+    monkeypatch.setattr(
+        availability, "driver", lambda: replace(said, devices=(*said.devices[:2], third))
+    )
+    assert "chose cuda: The third, " in choose("auto", problem_of(512, 512))[1]
+
+
+def test_where_no_device_is_current_cuda_is_the_first(monkeypatch):
+    with_device(monkeypatch, count=3)
+    assert availability.current() == 0 and numbered("cuda") == "cuda"
+    no_driver(monkeypatch)
+    assert availability.current() == 0 and numbered("cuda") == "cuda"
 
 
 @pytest.mark.parametrize("name", TARGETS)

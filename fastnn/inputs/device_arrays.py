@@ -27,8 +27,11 @@ class Reader(Protocol):
     """What the CUDA target does with arrays on a device; `memory` is as its kernels take it."""
 
     @property
-    def device(self) -> int:
-        """The number of the device."""
+    def device(self) -> int | None:
+        """The number of the device; None: `at` says of each array."""
+
+    def at(self, value: Any) -> Reader:
+        """Return the reader for the device that an array of any library is to be read on."""
 
     def open(self, value: Any) -> Any:
         """Return the memory of an array of any library, with `shape`, `strides` and `dtype`.
@@ -72,8 +75,8 @@ class DeviceArray:
     """
 
     def __init__(self, memory: Any, reader: Reader) -> None:
-        self.memory, self._reader = memory, reader
-        self.device: int = reader.device
+        assert reader.device is not None, "a reader of one device, as `at` returns it"
+        self.memory, self._reader, self.device = memory, reader, reader.device
         self.shape: tuple[int, ...] = tuple(int(size) for size in memory.shape)
         self.strides: tuple[int, ...] = tuple(int(step) for step in memory.strides)
         self.dtype: np.dtype[Any] = np.dtype(memory.dtype)
@@ -173,7 +176,8 @@ def open_device_array(value: Any, what: str, reader: Reader | None) -> DeviceArr
     if reader is None:
         raise refusal(value, what)
     try:
-        return DeviceArray(reader.open(value), reader)
+        there = reader.at(value)
+        return DeviceArray(there.open(value), there)
     except (AttributeError, TypeError, ValueError, RuntimeError, BufferError) as error:
         raise InvalidInput(
             f"{what} ({_name(value)}) cannot be read on the device: {error}; pass "

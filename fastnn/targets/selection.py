@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args
 
 from fastnn.errors import InvalidInput, TargetUnavailable
 from fastnn.inputs.sparse_rows import is_sparse
@@ -67,8 +67,8 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     Parameters
     ----------
     name
-        One of `TARGETS`, or "cuda:N", the device of that number; "cuda" is the first of them, or
-        where several processes train together the one of each.
+        One of `TARGETS`, or "cuda:N", the device of that number; "cuda" is the one that is current
+        in this thread (see `new_engine`), or where several processes train together that of each.
     problem
         What is to be computed, if that is known: its precision has to be one of the target's, and
         "auto" takes CUDA only for work that is worth it.
@@ -91,7 +91,7 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     if kind == "cuda":
         from fastnn.targets.cuda.host import availability
 
-        missing = availability.unavailable(precision, device or 0)
+        missing = availability.unavailable(precision, device)
         if missing:
             raise TargetUnavailable(f"target {name!r} cannot run here: {missing}")
     elif kind == "cpu" and precision == "tf32":
@@ -145,10 +145,12 @@ def _choose_for(problem: Problem | None, precision: Precision, restarts: int) ->
         against = little
     elif not availability.devices():
         against = f"no CUDA device ({availability.driver().fault})"
-    elif missing := availability.unavailable(precision):  # which imports Numba, so it comes last
-        against = f"CUDA device {availability.devices()[0].name}, but {missing}"
     else:
-        return "cuda", f"auto chose cuda: {availability.devices()[0]}"
+        device = availability.devices()[availability.current()]
+        missing = availability.unavailable(precision)  # which imports Numba, so it comes last
+        if not missing:
+            return "cuda", f"auto chose cuda: {device}"
+        against = f"CUDA device {device.name}, but {missing}"
     if lacking := _cpu_lacks(precision):
         raise TargetUnavailable(
             f"precision {precision!r} needs target 'cuda', which 'auto' did not find: {against}; "
@@ -165,14 +167,34 @@ def runs_on_cuda(name: Any, problem: Problem | None = None, restarts: int = 1) -
 def reader_of(name: str) -> Reader | None:
     """Return what the target called `name` reads arrays on a device with; None: it does not.
 
-    `name` is one that `choose` returned.
+    `name` is one that `choose` returned. With a number it reads those on that device, without one
+    each where it is: an engine refuses what is on another device than its own.
     """
     kind, device = parse(name)
     if kind != "cuda":
         return None
     from fastnn.targets.cuda.host.reader import DeviceReader
 
-    return DeviceReader(device or 0)
+    return DeviceReader(device)
+
+
+def numbered(name: str) -> Target:
+    """Return a name that means in every thread what `name`, of `choose`, means in this one."""
+    device = _device_of(name)
+    return cast(Target, name if device is None else f"cuda:{device}")
+
+
+def _device_of(name: str) -> int | None:
+    """Return the number of the device that a name means here; None: of none, or of the first.
+
+    Where each of several processes takes a device of its own, None leaves that to them.
+    """
+    kind, device = parse(name)
+    if kind != "cuda" or device is not None:
+        return device
+    from fastnn.targets.cuda.host import availability
+
+    return availability.current() or None
 
 
 def check_reads(name: Any, problem: Problem, *values: Any, restarts: int = 1) -> None:
@@ -233,9 +255,11 @@ def engine_class(name: str) -> Callable[..., Engine]:
 def new_engine(name: str, problem: Problem, threads: int | None = None, **others: Any) -> Engine:
     """Return an engine of the target called `name`, on the device that it may give the number of.
 
+    "cuda" without a number is the device that is current in this thread, as it is for PyTorch,
+    CuPy and Numba, whose `set_device`, `use` or `select_device` says so; the engine stays there.
     `others` are arguments of all engines, and errors as of `engine_class`.
     """
-    device = parse(name).device
+    device = _device_of(name)
     if device is not None:
         others["device"] = device
     return engine_class(name)(problem, threads, **others)

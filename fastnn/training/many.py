@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from fastnn.targets.selection import is_cuda, parse
+from fastnn.targets.selection import is_cuda, numbered, parse
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback
 from fastnn.training.executors import train_elsewhere
@@ -99,6 +100,7 @@ def _on_threads(
     progress: Progress,
 ) -> list[Result]:
     """Train all members on threads of this process; as `train_many`."""
+    members = [_numbered(member) for member in members]
     groups = _groups(members)
     watches: list[Watch] = []
 
@@ -122,6 +124,16 @@ def _on_threads(
     places = [index for group in groups for index in group]
     in_groups = [result for results in found for result in results]
     return [result for _, result in sorted(zip(places, in_groups, strict=True), key=itemgetter(0))]
+
+
+def _numbered(member: Member) -> Member:
+    """Return a member whose target is the same in every thread: that of the caller's device."""
+    model = member.model
+    target = numbered(model.history.target)
+    if target == model.history.target:
+        return member
+    model.history.target = target
+    return replace(member, model=replace(model, target=target))
 
 
 def _groups(members: Sequence[Member]) -> list[list[int]]:

@@ -24,6 +24,7 @@ from numba.cuda import dispatcher
 from numba.cuda.cudadrv import driver
 from ptx import execute, program_of
 
+from fastnn.targets.cuda.host import availability
 from fastnn.targets.cuda.host.kernel_cache import Kept
 
 MEMORY = {"free": 100 << 30, "total": 139 << 30}
@@ -349,5 +350,7 @@ def install() -> None:
     dispatcher.LaunchConfig = SimpleNamespace
     driver.ExperimentalStream, driver.GraphBuilder = Stream, GraphBuilder
     cuda.core.Stream, cuda.core.Device = Stream, Device
+    # Which device is current fastnn asks the driver itself, for it may be before Numba is there.
+    availability.current = lambda: ([0] + contexts.pushed)[-1]
     # What is fake is not kept on disk, nor is there what a real one left.
     Kept.load_overload, Kept.save_overload = nothing, nothing

@@ -291,6 +291,41 @@ def elsewhere(family: str) -> None:
                 raise AssertionError("it is taken")
 
 
+def current(family: str) -> None:
+    """Be on the device that is current where no number is given; read arrays where they are."""
+    from numba import cuda
+
+    from fastnn.errors import InvalidInput
+    from fastnn.targets.selection import new_engine, reader_of
+
+    host_driver.count = 2
+    problem = engine_of(family).problem
+    with cuda.gpus[1]:
+        engine, X = new_engine("cuda", problem, family=family), np.ones((100, 20), np.float32)
+        there = cuda.to_device(X)
+    first = new_engine("cuda", problem, family=family)
+    assert [each._session.device for each in (engine, first)] == [1, 0]
+    for made in (engine, first):
+        start = engine_of(family)
+        made.load(start.parameters(), start.slots())
+    reader = reader_of("cuda")
+    data, here = (
+        check_data(problem, rows, np.arange(100) % 3, None, reader=reader)
+        for rows in (there, cuda.to_device(X))
+    )
+    assert [each.X.device for each in (data, here)] == [1, 0]
+    train(engine, data)
+    assert engine.forward(data.X).shape == (100, 3)
+    train(first, here)
+    for other, given in ((engine, here), (first, data)):
+        try:
+            train(other, given)
+        except InvalidInput as error:
+            assert f"but fastnn computes on device {other._session.device}" in str(error), error
+        else:
+            raise AssertionError("it is taken")
+
+
 def two_devices(family: str) -> None:
     """Work on the second device, in threads that use another one or none."""
     from numba import cuda

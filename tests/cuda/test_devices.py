@@ -115,6 +115,31 @@ def test_restarts_and_sweeps_share_launches_on_that_device(two_devices: set[int]
     assert (losses[0] == losses[1]).all()
 
 
+def test_without_a_number_it_is_the_device_that_is_current_in_the_callers_thread(
+    two_devices: set[int],
+) -> None:
+    from fastnn.targets.cuda.host.numba_cuda import on_device
+
+    trainer = trainer_of(target="cuda")
+    with on_device(1):
+        trainer.fit(X, LABELS, 1)
+        Ensemble([trainer_of(target="cuda")]).predict(X)
+        assert two_devices == {1} and trainer.history.where == "cuda"
+        # In threads of fastnn's own, where another device is current: alone and together.
+        sweep(trainer_of(), X, LABELS, 1, grid={"target": ["cuda"], "batch_size": [5, 7]})
+        sweep(trainer_of(), X, LABELS, 1, grid={"target": ["cuda"]}, seeds=2)
+        several = trainer_of(target="cuda")
+        several.fit(X, LABELS, 2, restarts=3)
+        assert two_devices == {1} and several.history.where == "cuda:1"
+        assert several.target == "cuda"
+    trainer.fit(X, LABELS, 1)
+    trainer.predict(X)
+    assert two_devices == {1}, "it stays where it began"
+    two_devices.clear()
+    trainer_of(target="cuda").fit(X, LABELS, 1)
+    assert two_devices == {0}
+
+
 def test_a_callback_within_an_epoch_is_refused_there_too(two_devices: set[int]) -> None:
     with pytest.raises(InvalidInput, match="target 'cuda', where one launch does many steps"):
         trainer_of(target="cuda:1").fit(X, LABELS, 1, callbacks=StepCallback(print))

@@ -27,6 +27,7 @@ CASES = {
     "several": "several networks at once",
     "refused": "what a device does not take is an error that says so",
     "elsewhere": "arrays on another device are refused",
+    "current": "without a number, a device is the current one and arrays are where they are",
     "two_devices": "an engine works on its own device in every thread",
     "worthless_capture": "steps are launched kernel by kernel where CUDA captures no graph",
     "numbers": "compiled kernels, run instruction by instruction, agree with the NumPy target",

@@ -32,6 +32,19 @@ def devices() -> list[Device]:
     return [] if simulated() else list(driver().devices)
 
 
+def current() -> int:
+    """Return the number of the device that this thread uses: what "cuda" without a number means.
+
+    It is the one that `torch.cuda.set_device`, `cupy.cuda.Device.use` or Numba has made current,
+    the first where nothing has.
+    """
+    if not simulated():
+        return asked.current()
+    from fastnn.targets.cuda.host import numba_cuda
+
+    return numba_cuda.current_device()
+
+
 def usable(precision: str = "float32", number: int = 0) -> Device | None:
     """Return the device of a number if kernels can run on it by what the driver says, or None."""
     some = devices()[number : number + 1]
@@ -62,11 +75,14 @@ def compilers() -> dict[str, str]:
         return {}
 
 
-def unavailable(precision: str = "float32", device: int = 0) -> str:
-    """Return "" if kernels can run here, on the device of a number or in the simulator, or why not.
+def unavailable(precision: str = "float32", device: int | None = None) -> str:
+    """Return "" if kernels can run here, on a device or in the simulator, or why they cannot.
 
-    The text names what was looked for, what of it was found, and how to install the rest.
+    `device` is its number, None: the current one, or in the simulator the first. The text names
+    what was looked for, what of it was found, and how to install the rest.
     """
+    if device is None:
+        device = 0 if simulated() else current()
     return _verdict(precision, device, os.getpid())
 
 

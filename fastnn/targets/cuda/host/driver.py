@@ -81,6 +81,18 @@ def driver() -> Driver:
     return _driver(os.getpid())
 
 
+def current() -> int:
+    """Return the number of the device that is current in this thread; 0 where none is.
+
+    Whichever library has made it so: they share what the driver keeps for each thread.
+    """
+    said, number = driver(), ctypes.c_int()
+    if not said.devices:
+        return 0
+    none = ctypes.CDLL(said.library).cuCtxGetDevice(ctypes.byref(number))
+    return 0 if none else number.value
+
+
 @cache
 def _driver(process: int) -> Driver:
     """Return what the driver says to this process."""

@@ -77,12 +77,23 @@ def make_convert() -> Any:
 class DeviceReader:
     """Reads arrays on the device of a number, as `fastnn.inputs.device_arrays.Reader` says."""
 
-    device: int = 0
+    device: int | None = 0
+
+    def at(self, value: Any) -> DeviceReader:
+        """Return the reader of the device that an array is on, where this one is of none."""
+        return self if self.device is not None else DeviceReader(_device_of(value))
+
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        """Make the device the current one for so long."""
+        assert self.device is not None
+        with on_device(self.device):
+            yield
 
     @contextmanager
     def _guarded(self, doing: str) -> Iterator[None]:
-        """Make the device the current one for so long; turn its errors into a `DeviceFailure`."""
-        with on_device(self.device), guarded(doing):
+        """Do that, and turn errors of the device into a `DeviceFailure`."""
+        with self._on_device(), guarded(doing):
             yield
 
     def open(self, value: Any) -> Any:
@@ -94,7 +105,7 @@ class DeviceReader:
         else:
             with self._guarded("waiting for what other libraries began"):
                 cuda.synchronize()
-            with on_device(self.device):
+            with self._on_device():
                 memory = _open(value)
         itemsize = memory.dtype.itemsize
         if not memory.dtype.isnative:
@@ -114,7 +125,7 @@ class DeviceReader:
         described.pop("stream", None)
         described |= {"shape": shape, "strides": strides}
         described["data"] = (described["data"][0] + offset, described["data"][1])
-        with on_device(self.device):
+        with self._on_device():
             return cuda.as_cuda_array(_Described(described, memory))
 
     def first_place(self, memory: Any, wrong: str, limit: float) -> int:
@@ -226,17 +237,34 @@ def _open(value: Any) -> Any:
     return _here(cuda.as_cuda_array(_Described(described, view)), view.ptr)
 
 
-def _here(memory: Any, address: int) -> Any:
-    """Return an array if it is on the device in use, at an address that loads can read."""
+def _device_of(value: Any) -> int:
+    """Return the number of the device that an array is on, of the current one where none says."""
+    if SIMULATED:
+        return current_device()
+    if getattr(type(value), "__cuda_ndarray__", False):
+        return _device_at(value.device_ctypes_pointer.value)
+    if hasattr(type(value), "__cuda_array_interface__"):
+        return _device_at(value.__cuda_array_interface__["data"][0])
+    return int(value.__dlpack_device__()[1])
+
+
+def _device_at(address: int) -> int:
+    """Return the number of the device of an address, that of the current one where none is."""
     from cuda.bindings import driver
 
-    if not memory.size:
-        return memory
+    current = current_device()  # which sees to it that there is one to ask
     which = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
     status, device = driver.cuPointerGetAttribute(which, address)
-    current = current_device()
-    if status == driver.CUresult.CUDA_SUCCESS and device != current:
-        raise ValueError(wrong_device(int(device), current))
+    return int(device) if status == driver.CUresult.CUDA_SUCCESS else current
+
+
+def _here(memory: Any, address: int) -> Any:
+    """Return an array if it is on the device in use, at an address that loads can read."""
+    if not memory.size:
+        return memory
+    device, current = _device_at(address), current_device()
+    if device != current:
+        raise ValueError(wrong_device(device, current))
     if address % memory.dtype.itemsize:
         raise ValueError(f"it begins at no multiple of {memory.dtype.itemsize} bytes")
     return memory
