@@ -150,6 +150,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
 
     from fastnn.targets.cuda.host import launching, memory, reader, session
     from fastnn.targets.cuda.host import numba_cuda as door
+    from fastnn.targets.cuda.host.kernel_cache import Kept
     from fastnn.targets.cuda.tiled import family as tiled
 
     there = Device()
@@ -180,6 +181,7 @@ def device(processors: int = 2, shared_bytes: int = 227 << 10) -> Iterator[Devic
         (cuda, "gpus", [current]),
         (cuda, "current_context", lambda: context),
         (CUDADispatcher, "__getitem__", configured),
+        (Kept, "has", lambda *_: True),
         (CUDADispatcher, "compile", lambda kernel, types: there.compile(kernel, types)),
         (launching, "_make_ready", lambda *_: None),
         (session, "reached", lambda event: True),

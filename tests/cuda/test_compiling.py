@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import cubin
 import pytest
@@ -130,3 +132,74 @@ def test_garbage_is_looked_for_again_after_a_compilation(
     finally:
         gc.enable()
     assert enabled == [False, False]
+
+
+@pytest.fixture
+def shared_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Have this process and those that it starts keep kernels in a folder of the test's."""
+    from fastnn.storage.kernels.kernel_cache import folder
+    from fastnn.targets.cuda.host import compiling, kernel_cache
+
+    found = tmp_path / folder().name
+    found.mkdir(0o700)
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(tmp_path))
+    for module in (compiling, kernel_cache):
+        monkeypatch.setattr(module, "folder", lambda: found)
+    monkeypatch.setattr(compiling, "available_threads", lambda: 3)
+    return found
+
+
+class Searches:
+    """A family of five kernels that are compiled soon."""
+
+    def __init__(self, problem: Problem, rule: str, limits: Any) -> None:
+        """Take what every family takes."""
+        self.problem, self.rule = problem, rule
+
+    def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernels, and the types of their arguments."""
+        from numba import float32, float64, int64
+
+        from fastnn.targets.cuda.host.reader import WRONG, make_search
+
+        types = float32[:, ::1], float64, int64[::1]
+        return [(make_search(wrong), types) for wrong in WRONG]
+
+
+def compiled_here(activation: Any = "relu") -> int:
+    """Compile all that a family trains with; return how many kernels this process compiled."""
+    from numba.cuda import dispatcher
+
+    from fastnn.targets.cuda.host.compiling import compile_all
+    from fastnn.targets.cuda.host.numba_cuda import Limits
+    from fastnn.targets.cuda.host.reader import make_search
+
+    make_search.cache_clear()
+    limits, network = Limits("a device", 132, 1 << 18, (9, 0)), Network(2, [Dense(2, activation)])
+    problem = Problem(network, "mse", SGD(0.1), 32, 0.0, 0.0, "float32", 0)
+    family = Searches(problem, "sgd", limits)
+    with (
+        absent_device(),
+        patch.object(dispatcher, "compile_cuda", side_effect=dispatcher.compile_cuda) as compiler,
+    ):
+        compile_all(cast(Any, family), limits, 100)
+    assert all(types in kernel.overloads for kernel, types in family.kernels(100))
+    return [call.args[0].__name__ for call in compiler.call_args_list].count("search")
+
+
+@pytest.mark.parametrize("activation", ["relu", lambda z: z * z * 0.7])  # both go to another one
+def test_other_processes_compile_their_shares(shared_folder: Path, activation: Any) -> None:
+    assert compiled_here(activation) == 3
+    assert len([*shared_folder.iterdir()]) == 5
+    assert compiled_here(activation) == 0
+
+
+def test_shares_that_come_to_nothing_are_compiled_here(
+    shared_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert compiled_here() == 5
+    for file in shared_folder.iterdir():
+        file.unlink()
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    assert compiled_here() == 5

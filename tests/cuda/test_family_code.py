@@ -7,7 +7,6 @@ have every kind of layer, limit and loss.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from functools import cache
 from types import SimpleNamespace
@@ -69,19 +68,14 @@ def kernels_of(
     from fastnn.targets.cuda.dispatch import FAMILIES
     from fastnn.targets.cuda.host.numba_cuda import Limits
 
-    kind, found = FAMILIES[family], []
-
-    def note(kernel: Any, *types: Any) -> None:
-        found.append(Wanted(f"{family} {kernel.py_func.__name__}", kernel, types))
-
+    kind = FAMILIES[family]
     limits, rule = Limits("a device", 132, shared_bytes, capability), problem.optimizer.rule
     if reason := kind.reason_against(problem, rule, limits):
         pytest.skip(f"family {family!r}: {reason}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules[kind.__module__], "compile_now", note)
-        kind(problem, rule, limits).prepare(1000)
-    assert found
-    return found
+    return [
+        Wanted(f"{family} {kernel.py_func.__name__}", kernel, types)
+        for kernel, types in kind(problem, rule, limits).kernels(1000)
+    ]
 
 
 def predicting(problem: Problem) -> list[Wanted]:

@@ -22,7 +22,7 @@ from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import block_seconds
-from fastnn.targets.cuda.host.launching import compile_now, launch
+from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.numba_cuda import (
     SIMULATED,
     Limits,
@@ -330,10 +330,10 @@ class Block:
         needed = (plan.state_size + plan.scratch_size) * self.problem.dtype.itemsize
         return needed if needed + STATIC_BYTES <= self._limits.shared_bytes else 0
 
-    def prepare(self, samples: int) -> None:
-        """Compile the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
+    def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         train = self._kernel(self.plan(samples), self.resident_bytes(samples))
-        compile_now(train, job_type(self.problem.dtype), int64, int64)
+        return [(train, (job_type(self.problem.dtype), int64, int64))]
 
     def _kernel(self, plan: Plan, resident_bytes: int) -> Any:
         return make_kernel(self._recipe, layout_of(plan), resident_bytes > 0, self._together)

@@ -16,7 +16,7 @@ from fastnn.targets.cuda.grid.body import THREADS, make_kernel, static_bytes
 from fastnn.targets.cuda.grid.shape import Shape, choose_shape, clocks, row_plan
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import grid_seconds
-from fastnn.targets.cuda.host.launching import compile_now, launch
+from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.numba_cuda import (
     SHARED_BYTES_BY_RIGHT,
     SIMULATED,
@@ -102,12 +102,12 @@ class Grid:
         """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
         return Predictor(self.problem, self.rule, plan, self._limits)
 
-    def prepare(self, samples: int) -> None:
-        """Compile the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
+    def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         plan = self.plan(samples)
         assert isinstance(plan, GridPlan)
         own = job_type(self.problem.dtype), float64[::1], int32[::1]
-        compile_now(self._kernel(plan), *own, int64, int64, int64)
+        return [(self._kernel(plan), (*own, int64, int64, int64))]
 
     def _kernel(self, plan: GridPlan) -> Any:
         return make_kernel(self._recipe, layout_of(plan), plan.shape, THREADS)

@@ -107,6 +107,8 @@ class Family(Protocol):
     """One way to train, for one problem; `engine` chooses one and keeps to it."""
 
     name: str
+    problem: Problem
+    rule: str
 
     @staticmethod
     def seconds(problem: Problem, limits: Limits) -> float:
@@ -120,8 +122,9 @@ class Family(Protocol):
         """Return the function that predicts, for parameters as `plan` lays them out."""
         ...
 
-    def prepare(self, samples: int) -> None:
-        """Compile all that `train` needs."""
+    def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernels of `train` on so many rows, each once, with their arguments' types."""
+        ...
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps `begin` to `end` (of all epochs, from 0) into the stream; do not wait."""

@@ -37,6 +37,10 @@ class Kept:
         self._options = repr(sorted(options.items()))
         self.cache_path = str(folder())
 
+    def has(self, signature: Any) -> bool:
+        """Return whether the compiled kernel for a signature is kept."""
+        return self._file(signature).exists()
+
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return the compiled kernel for a signature, or None where none is kept."""
         from numba.cuda.codegen import CUDACodeLibrary

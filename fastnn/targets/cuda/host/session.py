@@ -21,6 +21,7 @@ from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import Problem
 from fastnn.storage.kernels.kernel_cache import CompileNotice
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Family, Job
+from fastnn.targets.cuda.host.compiling import compile_all
 from fastnn.targets.cuda.host.data import Placed, fits, place
 from fastnn.targets.cuda.host.launching import forget_launched, launched
 from fastnn.targets.cuda.host.memory import free_bytes, new_array, new_event, new_zeros
@@ -226,7 +227,7 @@ class Session:
         """Compile what training needs."""
         what = f"{self._problem.dtype.name} CUDA kernels ({family.name})"
         with self.guarded("compiling"), CompileNotice(what):
-            family.prepare(self._problem.batch_size)
+            compile_all(family, self.limits, self._problem.batch_size)
 
     def close(self) -> None:
         """Let the device's memory go."""

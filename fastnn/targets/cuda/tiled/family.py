@@ -19,7 +19,7 @@ from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import tiled_seconds
 from fastnn.targets.cuda.host.data import REMEDY, place_features
-from fastnn.targets.cuda.host.launching import Replay, compile_now, launch
+from fastnn.targets.cuda.host.launching import Replay, launch
 from fastnn.targets.cuda.host.memory import new_zeros
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
 from fastnn.targets.cuda.host.plan import (
@@ -85,11 +85,11 @@ class Tiled:
         problem = replace(self.problem, batch_size=batch)
         return make_plan(problem, samples, rule=self.rule, ones=False, summed=True)
 
-    def prepare(self, samples: int) -> None:
-        """Compile all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
+    def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
         types = job_type(self.problem.dtype), int64[::1], float64[:, ::1], int64
-        for kernel in dict.fromkeys(each[0] for each in self._step(self.plan(samples))):
-            compile_now(kernel, *types)
+        steps = self._step(self.plan(samples))
+        return [(kernel, types) for kernel in dict.fromkeys(each[0] for each in steps)]
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.targets.cuda.host.arguments.Family`."""
