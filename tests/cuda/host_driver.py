@@ -136,10 +136,12 @@ class Graph:
 class GraphBuilder:
     """Captures what is launched into its stream.
 
-    Where `worthless`, what another thread did ends each capture; CUDA says so whoever asks next.
+    Where `worthless`, what another thread did ends each capture after so many launches; CUDA says
+    so whoever asks next, be it another launch or the end.
     """
 
-    open, worthless = 0, False
+    open = 0
+    worthless: int | None = None
 
     def __init__(self) -> None:
         GraphBuilder.open += 1
@@ -162,8 +164,14 @@ class GraphBuilder:
         self.building = False
         return self
 
+    def capture(self, *launch: Any) -> None:
+        """Take in what is launched into the stream."""
+        if GraphBuilder.worthless == len(self.captured):
+            self._check()
+        self.captured.append(launch)
+
     def _check(self) -> None:
-        if GraphBuilder.worthless and self.building:
+        if GraphBuilder.worthless is not None and self.building:
             raise CUDAError("CUDA_ERROR_STREAM_CAPTURE_INVALIDATED")
 
     def complete(self) -> Graph:
@@ -184,7 +192,7 @@ def launch(stream: Stream, config: Any, kernel: Any, *arguments: Any) -> None:
     )  # fmt: skip
     launches.append(made)
     if stream.builder is not None:
-        stream.builder.captured.append((config, kernel, arguments))
+        stream.builder.capture(config, kernel, arguments)
     elif interpreting:
         interpret(config, kernel, arguments)
 

@@ -92,6 +92,9 @@ def everything(family: str) -> None:
             launched:
         ]:  # those of the grid alone wait for one another
             assert launch.cooperative == (family == "grid" and launch.name == "train"), launch
+        # Captures have a stream of their own: one that blocks would keep all others from working.
+        streams = {launch.stream for launch in host_driver.launches[launched:]}
+        assert streams == {7, 8} if family == "tiled" else streams == {7}, streams
         other = engine_of(family, inputs=21, **settings)
         other.gradients(data)
 
@@ -145,20 +148,21 @@ def streamed(family: str) -> None:
 
 def worthless_capture(family: str) -> None:
     """Train kernel by kernel where CUDA captures no graph, and say so once."""
-    host_driver.GraphBuilder.worthless = True
-    engine = engine_of(family)
-    data = data_of(engine, 4000)
-    before = len(host_driver.launches)
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        train(engine, data, 2)
-        train(engine, data, 2)
-    assert len(heard) == (family == "tiled"), [str(each.message) for each in heard]
-    assert not heard or "INVALIDATED" in str(heard[0].message)
-    assert host_driver.GraphBuilder.open == 0
-    # All kernels of all steps, beside the one capture.
-    assert family != "tiled" or len(host_driver.launches) - before > 4 * 125 * 6
-    host_driver.GraphBuilder.worthless = False
+    for ended in (0, 3, 100):  # at the first launch, at another one, at the end
+        host_driver.GraphBuilder.worthless = ended
+        engine = engine_of(family)
+        data = data_of(engine, 4000)
+        before = len(host_driver.launches)
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            train(engine, data, 2)
+            train(engine, data, 2)
+        assert len(heard) == (family == "tiled"), [str(each.message) for each in heard]
+        assert not heard or "INVALIDATED" in str(heard[0].message)
+        assert host_driver.GraphBuilder.open == 0
+        # All kernels of all steps, beside the one capture.
+        assert family != "tiled" or len(host_driver.launches) - before > 4 * 125 * 6
+    host_driver.GraphBuilder.worthless = None
 
 
 def several(family: str, device: int = 0) -> None:

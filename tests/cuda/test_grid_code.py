@@ -28,6 +28,7 @@ from fastnn.targets import numpy as reference
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.grid import body as grid_body
 from fastnn.targets.cuda.grid import family as grid
+from fastnn.targets.cuda.grid.tiles import make_tiles
 from fastnn.targets.cuda.host.arguments import Job, job_type
 from fastnn.targets.cuda.host.numba_cuda import Limits
 from fastnn.targets.cuda.host.plan import layout_of
@@ -73,6 +74,26 @@ def test_no_spills_and_no_local_memory(case, cc):
     assert code.registers * 256 <= 65536
     assert code.count("LDS.128") and code.count("STS.128") and code.count("LDGSTS")
     assert not code.count(r"LD\.|LD$|ST\.|ST$")  # all know in which memory they look
+
+
+@pytest.mark.parametrize("cc", cubin.CAPABILITIES)
+def test_a_barrier_of_the_grid_has_one_fence_and_looks_without_emptying_a_cache(cc):
+    tiles = make_tiles(np.dtype(np.float32))
+    arrive, wait = tiles.arrive, tiles.wait
+
+    def meet(counter):
+        wait(counter, arrive(counter))
+
+    names = [
+        cubin.name_of(text)
+        for _, text in cubin.compile_kernel(meet, (int32[::1],), cc=cc).instructions
+    ]
+    fences = [at for at, name in enumerate(names) if name.startswith(("MEMBAR", "CCTL", "ATOM"))]
+    look = names.index("LDG.E.STRONG.GPU")
+    again = next(at for at in range(look, len(names)) if names[at] == "BRA")
+    assert sum(name.startswith("MEMBAR") for name in names) == 1
+    assert fences and not any(look <= at <= again for at in fences)
+    assert sum(name.startswith("CCTL") for name in names) == 1  # when all have come
 
 
 @pytest.mark.parametrize(

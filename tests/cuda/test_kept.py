@@ -147,6 +147,27 @@ def test_code_is_not_taken_for_other_code(
     assert len(list(folder.iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", ["package", "compilers", "_linker", "cuda", "numba"])
+def test_code_of_another_version_is_other_code(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastnn.targets.cuda.host import kernel_cache
+
+    def known() -> str:
+        return kernel_cache._surroundings.__wrapped__()
+
+    before = known()
+    assert known() == before
+    if name == "cuda":
+        driver = SimpleNamespace(cuda=(99, 0))
+        monkeypatch.setattr(kernel_cache.driver, "driver", lambda: driver)
+    elif name == "numba":
+        monkeypatch.setattr(kernel_cache.numba, "__version__", "99.0.1")
+    else:
+        monkeypatch.setattr(kernel_cache, name, lambda: "99.0.1")
+    assert known() != before
+
+
 def test_a_barrier_of_the_grid_brings_none_of_cudas_libraries(folder: Path) -> None:
     from numba import int32
 

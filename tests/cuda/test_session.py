@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -94,3 +97,41 @@ def test_waiting_spins_at_first_and_sleeps_later(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(session.time, "sleep", lambda seconds: slept.append(len(asked)))
     session.wait_for(0.0)
     assert slept == [5, 6, 7]
+
+
+def test_a_launch_takes_a_fifth_of_a_second_however_large_the_network_is() -> None:
+    """A driver may end what takes two, and Ctrl-C waits for it."""
+    from fastnn.targets.cuda.engine import Engine
+    from fastnn.targets.cuda.host.streaming import Chunk
+
+    problem = problem_of(5, [Dense(3)], dtype="float32", batch_size=4)
+    session, pieces = Engine(problem)._session, list[int]()
+
+    def pieces_of(steps: int, pace: float, expected: float = 0.0) -> list[int]:
+        pieces.clear()
+        family = SimpleNamespace(
+            train=lambda job, plan, begin, end, stream: pieces.append(end - begin),
+            seconds=lambda problem, limits: expected,
+        )
+        chunks = [Chunk(0, steps, cast(Any, SimpleNamespace(_asdict=dict)))]
+        job = cast(Any, SimpleNamespace(_replace=lambda: None))
+        session.run(cast(Any, family), job, cast(Any, None), chunks, steps, seconds_per_row=pace)
+        return list(pieces)
+
+    assert pieces_of(100, 0.01 / 4) == [20] * 5
+    assert pieces_of(5, 1.0) == [1] * 5
+    # Of the first epoch nothing is known but what it should take.
+    assert pieces_of(25, math.inf, 0.02) == [10, 10, 5]
+    assert pieces_of(600, math.inf) == [256, 256, 88]
+
+
+def test_networks_side_by_side_take_launches_of_their_rounds() -> None:
+    from fastnn.targets.cuda.batched_models import Several
+    from fastnn.targets.cuda.block.family import Block
+    from fastnn.targets.cuda.host.numba_cuda import limits
+
+    problem = problem_of(5, [Dense(3)], dtype="float32", batch_size=4)
+    rounds = 3 * limits().sms
+    several = Several([problem] * (rounds - limits().sms + 1))
+    expected = 3 * Block.seconds(problem, limits()) / problem.batch_size
+    assert several.seconds_per_row == pytest.approx(expected)
