@@ -20,6 +20,7 @@ from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.device.intrinsics import make_prefetch
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
+from fastnn.targets.cuda.device.teams import add_up, copy, fill, largest_of
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import block_seconds
 from fastnn.targets.cuda.host.launching import launch
@@ -66,36 +67,6 @@ def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
     last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
     update, apply, clip_columns = o.update, o.apply, o.clip_columns
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
-
-    @inner
-    def add_up(sums, own, count, me):
-        """Return the sum of the numbers of the first `count` threads, always in one order."""
-        cuda.syncthreads()
-        sums[U(me)] = own
-        cuda.syncthreads()
-        # Four sums at a time: each addition waits for the one before it.
-        s0 = s1 = s2 = s3 = 0.0
-        i, whole = 0, count - count % 4
-        while i < whole:
-            s0 += sums[U(i)]
-            s1 += sums[U(i + 1)]
-            s2 += sums[U(i + 2)]
-            s3 += sums[U(i + 3)]
-            i += 4
-        while i < count:
-            s0 += sums[U(i)]
-            i += 1
-        return (s0 + s1) + (s2 + s3)
-
-    @inner
-    def largest_of(sums, own, me, team):
-        cuda.syncthreads()
-        sums[U(me)] = own
-        cuda.syncthreads()
-        found = own
-        for i in range(team):
-            found = max(found, sums[U(i)])
-        return found
 
     @inner
     def forward_layer(layer, given):
@@ -233,10 +204,7 @@ def make_kernel(
         own = len(job.numbers) // len(job.bad)
         numbers = job.numbers[model * own : (model + 1) * own]
         table = np.int64(numbers[U(own - 1)])
-        e = me
-        while e < len(act):
-            act[U(e)] = zero
-            e += team
+        fill(act, len(act), zero, me, team)
         cuda.syncthreads()
         all_ones((act, me, team))
         epoch = begin // each
@@ -275,17 +243,11 @@ def make_kernel(
         if job.bad[U(model)] < 0:
             memory = shared_memory()
             size = words[0, STATE]
-            par, act = memory[:size], memory[size:]
-            e = me
-            while e < size:
-                par[U(e)] = job.state[U(model), U(e)]
-                e += team
+            par, act, state = memory[:size], memory[size:], job.state[U(model)]
+            copy(par, 0, state, 0, size, me, team)
             train_steps(job, par, act, begin, end)
             cuda.syncthreads()
-            e = me
-            while e < size:
-                job.state[U(model), U(e)] = par[U(e)]
-                e += team
+            copy(state, 0, par, 0, size, me, team)
 
     body = train_resident if resident else train
     return kernel(body, recipe, layout, blocks, launch_bounds=(THREADS, blocks))

@@ -24,6 +24,7 @@ from numba import float64, from_dtype, int64
 
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, make_rules
+from fastnn.targets.cuda.device.teams import copy, fill
 from fastnn.targets.cuda.grid.products import make_products
 from fastnn.targets.cuda.grid.rows import make_rows
 from fastnn.targets.cuda.grid.shape import Shape
@@ -139,10 +140,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
                 offset = bias if row > 0 and field == WEIGHTS else 0
                 own_words[U(row), U(field)] = job.words[U(row), U(field)] - offset
                 field += team
-        e = me
-        while e < own_count:
-            own_numbers[U(e)] = numbers[U(e)]
-            e += team
+        copy(own_numbers, 0, numbers, 0, own_count, me, team)
         take_step(own_steps, 0, steps, begin, me, team)
         samples, weighted = job.words[0, SAMPLES], job.words[0, WEIGHTED]
         batch = words[0, BATCH]
@@ -156,10 +154,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
         at_rest = at_later + shape.later
         copies, left, act = memory[at_copies:], memory[at_left:], memory[at_rest:]
         later, given = memory[at_later:], sums[shape.given :]
-        e = me
-        while e < at_rest - at_copies + shape.private:
-            copies[U(e)] = zero
-            e += team
+        fill(copies, at_rest - at_copies + shape.private, zero, me, team)
         group = divide(block, shape.ng)
         column, sliced = block - group * shape.ng, group < shape.kg
         low, first_column = group * shape.kb, column * shape.nb
@@ -206,22 +201,15 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
             prepare(given, weighted, classes, weights, order, first + row, count, me, team)
             wait(counter, ticket)
             if count > 0:
+                par = rest
                 if cached:
-                    e = me
-                    while e < words[0, SIZE] - bias:
-                        later[U(e)] = rest[U(e)]
-                        e += team
-                    work_rows(
-                        later, act, left, sums, given, losses, scratch, words, weighted,
-                        own_numbers, keys, own_steps, turn, classes, targets, weights, order,
-                        shape, batch, block, row, count, first + row, me, team,
-                    )  # fmt: skip
-                else:
-                    work_rows(
-                        rest, act, left, sums, given, losses, scratch, words, weighted,
-                        own_numbers, keys, own_steps, turn, classes, targets, weights, order,
-                        shape, batch, block, row, count, first + row, me, team,
-                    )  # fmt: skip
+                    par = later
+                    copy(later, 0, rest, 0, words[0, SIZE] - bias, me, team)
+                work_rows(
+                    par, act, left, sums, given, losses, scratch, words, weighted, own_numbers,
+                    keys, own_steps, turn, classes, targets, weights, order, shape, batch, block,
+                    row, count, first + row, me, team,
+                )  # fmt: skip
             ticket = arrive(counter)
             wait(counter, ticket)
             total = learn(

@@ -24,7 +24,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
     dtype = np.dtype(recipe.dtype)
     zero = dtype.type(0)
     drops_behind, dropped = o.drops_behind, o.dropped
-    load, store, fma4, add4 = t.load, t.store, t.fma4, t.add4
+    load, store, fma4, leave, whole = t.load, t.store, t.fma4, t.leave, t.whole
     copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
     divide, deal = t.divide, t.deal
 
@@ -112,20 +112,14 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
                     x += 4 * parts
                     w += 4 * parts * nb
                     term += parts
-                store(left, 4 * me, s0)
-                store(left, 4 * (team + me), s1)
-                store(left, 4 * (2 * team + me), s2)
-                store(left, 4 * (3 * team + me), s3)
+                leave(left, me, team, s0, s1, s2, s3)
             cuda.syncthreads()
             if p < parts and tile < tiles:
                 q = p
                 while q < 4:
                     if r + q * high < rows:
-                        s = load(left, 4 * (q * team + slot))
-                        for own in range(1, parts):
-                            s = add4(s, load(left, 4 * (q * team + own * width + slot)))
                         at = (group * batch + r + q * high) * ldz + column * nb + j
-                        store(scratch, at, s)
+                        store(scratch, at, whole(left, q, slot, width, team, parts))
                     q += parts
             cuda.syncthreads()
             start += width

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
 from fastnn.targets.cuda.host.plan import (
     DELTA,
@@ -156,51 +157,56 @@ def make_rows(
             term += parts
         return s
 
+    def by_parts(finish, biased):
+        """Return what forms sums of rows, which lie `lda` apart, each by threads that share it.
+
+        Sum (r, j) is that of act[a + r lda + i] par[b + j across + i step] over i below `count`;
+        where `biased`, term `count` is par alone.
+        """
+
+        @inner
+        def sums(own, act, par, left, a, lda, n, b, across, step, count, rows, first, me, team):
+            items = rows * n
+            parts, p, slot, width = deal(items, count, me, team)
+            start = 0
+            while start < items:
+                e = start + slot
+                r = divide(e, n) if rows > 1 else 0
+                j = e - r * n
+                if p < parts and e < items:
+                    left[U(me)] = part_of_sum(
+                        act, a + r * lda, par, b + j * across, step, p, parts, count
+                    )
+                cuda.syncthreads()
+                if p == 0 and e < items:
+                    s = left[U(slot)]
+                    if biased:
+                        s = par[U(b + j * across + count * step)] + s
+                    for q in range(1, parts):
+                        s += left[U(q * width + slot)]
+                    finish(own, act, par, r, j, s, first)
+                cuda.syncthreads()
+                start += width
+
+        return sums
+
+    outputs_of, derivatives_of = by_parts(finish_forward, True), by_parts(finish_backward, False)
+
     @inner
     def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
-        word = 1 + layer
-        k, n, ldx, ldw = words[word, K], words[word, N], words[word, LDX], words[word, LDW]
-        x, w, items = words[word, INPUT], words[word, WEIGHTS], count * words[word, N]
-        own = ahead(words, numbers, keys, layer, True)
-        parts, p, slot, width = deal(items, k, me, team)
-        start = 0
-        while start < items:
-            e = start + slot
-            r = divide(e, n) if count > 1 else 0
-            j = e - r * n
-            if p < parts and e < items:
-                left[U(me)] = part_of_sum(act, x + r * ldx, par, w + j, ldw, p, parts, k)
-            cuda.syncthreads()
-            if p == 0 and e < items:
-                z = par[U(w + k * ldw + j)]
-                for q in range(parts):
-                    z += left[U(q * width + slot)]
-                finish_forward(own, act, par, r, j, z, first)
-            cuda.syncthreads()
-            start += width
+        word, own = 1 + layer, ahead(words, numbers, keys, layer, True)
+        outputs_of(
+            own, act, par, left, words[word, INPUT], words[word, LDX], words[word, N],
+            words[word, WEIGHTS], 1, words[word, LDW], words[word, K], count, first, me, team,
+        )  # fmt: skip
 
     @inner
     def backward(par, act, left, words, numbers, keys, layer, count, first, me, team):
-        word = 1 + layer
-        k, n, ldn, ldw = words[word, K], words[word, N], words[word, LDN], words[word, LDW]
-        d, w, items = words[word, DELTA], words[word, WEIGHTS], count * words[word, K]
-        own = back(words, numbers, keys, layer - 1)
-        parts, p, slot, width = deal(items, n, me, team)
-        start = 0
-        while start < items:
-            e = start + slot
-            r = divide(e, k) if count > 1 else 0
-            i = e - r * k
-            if p < parts and e < items:
-                left[U(me)] = part_of_sum(act, d + r * ldn, par, w + i * ldw, 1, p, parts, n)
-            cuda.syncthreads()
-            if p == 0 and e < items:
-                da = left[U(slot)]
-                for q in range(1, parts):
-                    da += left[U(q * width + slot)]
-                finish_backward(own, act, par, r, i, da, first)
-            cuda.syncthreads()
-            start += width
+        word, own = 1 + layer, back(words, numbers, keys, layer - 1)
+        derivatives_of(
+            own, act, par, left, words[word, DELTA], words[word, LDN], words[word, K],
+            words[word, WEIGHTS], words[word, LDW], 1, words[word, N], count, first, me, team,
+        )  # fmt: skip
 
     @inner
     def cross_entropy(act, left, sums, given, words, steps, step, count, me, team):
@@ -303,13 +309,6 @@ def make_rows(
                 r += team
 
     @inner
-    def copy_rows(act, at, scratch, to, numbers, me, team):
-        e = me
-        while e < numbers:
-            scratch[U(to + e)] = act[U(at + e)]
-            e += team
-
-    @inner
     def hand_on_layer(layer, given):
         act, scratch, words, shape, batch, row, count, me, team = given
         word = 1 + layer
@@ -317,12 +316,12 @@ def make_rows(
         rest = (shape.kg + 1) * batch * shape.ng * shape.nb
         if layer > 0:
             at = words[word, INPUT]
-            copy_rows(act, at, scratch, rest + at * blocks + row * ldx, count * ldx, me, team)
+            copy(scratch, rest + at * blocks + row * ldx, act, at, count * ldx, me, team)
             at = words[word, DELTA]
-            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+            copy(scratch, rest + at * blocks + row * ldn, act, at, count * ldn, me, team)
         if words[word, TRAINABLE] == 1:
             at = words[word, Z]
-            copy_rows(act, at, scratch, rest + at * blocks + row * ldn, count * ldn, me, team)
+            copy(scratch, rest + at * blocks + row * ldn, act, at, count * ldn, me, team)
 
     all_handed = one_by_one(hand_on_layer, range(layers))
 

@@ -35,13 +35,15 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
     divide(a, b): of whole numbers below 2^31.  deal(items, most, me, team) -> (parts, p, slot,
     width): how many threads share each of so many sums, at most `most`; that thread `me` is for
     part p of sum `slot`; and how many sums they take at a time.
+    leave(left, me, team, s0, s1, s2, s3): a thread's part of four vectors of sums;
+    whole(left, q, slot, width, team, parts): vector q of a sum, its parts added up.
     arrive(counter) -> ticket, wait(counter, ticket): a barrier of all blocks of the grid, in two
     halves, between which a block may do what concerns no other.
     """
     vec4 = make_vec4(dtype)
     basic = _simulated(vec4) if SIMULATED else _compiled(np.dtype(dtype))
 
-    log2_up = basic.log2_up
+    log2_up, load, store, add4 = basic.log2_up, vec4.load, vec4.store, vec4.add4
 
     @inner
     def deal(items, most, me, team):
@@ -51,7 +53,21 @@ def make_tiles(dtype: np.dtype[Any]) -> SimpleNamespace:
         p = me >> shift
         return min(parts, most), p, me - (p << shift), team if parts == 1 else 1 << shift
 
-    return SimpleNamespace(**vars(vec4), **vars(basic), deal=deal)
+    @inner
+    def leave(left, me, team, s0, s1, s2, s3):
+        store(left, 4 * me, s0)
+        store(left, 4 * (team + me), s1)
+        store(left, 4 * (2 * team + me), s2)
+        store(left, 4 * (3 * team + me), s3)
+
+    @inner
+    def whole(left, q, slot, width, team, parts):
+        s = load(left, 4 * (q * team + slot))
+        for part in range(1, parts):
+            s = add4(s, load(left, 4 * (q * team + part * width + slot)))
+        return s
+
+    return SimpleNamespace(**vars(vec4), **vars(basic), deal=deal, leave=leave, whole=whole)
 
 
 def _simulated(vec4: SimpleNamespace) -> SimpleNamespace:

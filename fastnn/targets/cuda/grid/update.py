@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.grid.shape import LAST_SUMS
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
 from fastnn.targets.cuda.host.plan import (
@@ -38,8 +39,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     zero = np.dtype(recipe.dtype).type(0)
     slots = recipe.slots
     learning, limited, ruled, finish = o.learning, o.limited, o.ruled, o.finish
-    load, store, fma4, add4, copy4 = t.load, t.store, t.fma4, t.add4, t.copy4
-    arrived, divide, deal = t.arrived, t.divide, t.deal
+    load, store, fma4, copy4 = t.load, t.store, t.fma4, t.copy4
+    leave, whole, arrived, divide, deal = t.leave, t.whole, t.arrived, t.divide, t.deal
 
     @inner
     def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
@@ -108,10 +109,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
                     a, b = load(shared, x), load(shared, d)
                     s0, s1 = fma4(s0, a[0], b), fma4(s1, a[1], b)
                     s2, s3 = fma4(s2, a[2], b), fma4(s3, a[3], b)
-                store(left, 4 * me, s0)
-                store(left, 4 * (team + me), s1)
-                store(left, 4 * (2 * team + me), s2)
-                store(left, 4 * (3 * team + me), s3)
+                leave(left, me, team, s0, s1, s2, s3)
             cuda.syncthreads()
             if p < parts and tile < tiles:
                 turn = p
@@ -119,11 +117,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
                     # Neighbours take different rows of their tiles: these lie in other banks.
                     q = (turn + (i >> 2)) & 3
                     if i + q < high and j < wide:
-                        g = load(left, 4 * (q * team + slot))
-                        for own in range(1, parts):
-                            g = add4(g, load(left, 4 * (q * team + own * width + slot)))
-                        at = (i + q) * nb + j
-                        take_in4(learned, copies, size, at, wide - j, g)
+                        g = whole(left, q, slot, width, team, parts)
+                        take_in4(learned, copies, size, (i + q) * nb + j, wide - j, g)
                     turn += parts
             cuda.syncthreads()
             start += width
@@ -196,10 +191,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
         used = shape.row_blocks
         if rows < batch:
             used = divide(rows + shape.rows - 1, shape.rows)
-        b = me
-        while b < used:
-            sums[U(b)] = losses[U(b)]
-            b += team
+        copy(sums, 0, losses, 0, used, me, team)
         parts, p, slot, width = deal(max(end - begin, 1), rows, me, team)
         leave_part(
             scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team

@@ -15,13 +15,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
 from fastnn.storage.kernels.kernel_cache import folder
 from fastnn.targets.cuda.host.arguments import Family
 from fastnn.targets.cuda.host.launching import compile_now
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
+from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, pretend_device
 from fastnn.threads.processors import available_threads
 
 # Kernels that a process compiles at least: it takes as long as one of them to begin.
@@ -70,7 +69,8 @@ def _others(shares: list[tuple[Any, ...]]) -> Iterator[None]:
             for share in shares if able else []:
                 given = pickle.dumps(share)
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _OTHER, paths],
+                    [sys.executable, "-P", "-c", _OTHER, paths],
+                    env=os.environ | {"FASTNN_CACHE_DIR": str(folder().parent)},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -92,19 +92,8 @@ def _others(shares: list[tuple[Any, ...]]) -> Iterator[None]:
 def compile_share(given: bytes) -> None:
     """Compile a share in a process of its own, for the device that another one has."""
     kind, problem, rule, limits, samples, numbers = pickle.loads(given)
-    let_there_be(limits.capability)
+    pretend_device(limits.capability)
     wanted = kind(problem, rule, limits).kernels(samples)
     for number in numbers:
         kernel, types = wanted[number]
         compile_now(kernel, *types)
-
-
-def let_there_be(capability: tuple[int, int]) -> None:
-    """Let Numba find a device of this capability in this process, into which nothing is loaded."""
-    from numba.cuda import dispatcher
-    from numba.cuda.cudadrv import devices
-
-    device = SimpleNamespace(compute_capability=capability, id=0)
-    cuda.get_current_device = dispatcher.get_current_device = lambda: device
-    devices.get_context = lambda *_: SimpleNamespace(device=device)
-    dispatcher._Kernel.bind = lambda kernel: kernel.library.get_cubin()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numba
@@ -297,6 +298,20 @@ def reached(event: Any) -> bool:
     # Numba would log every answer but yes as an error.
     (status,) = driver.cuEventQuery(event.handle)
     return status != driver.CUresult.CUDA_ERROR_NOT_READY and bool(event.query())
+
+
+def pretend_device(capability: tuple[int, int]) -> None:
+    """Let Numba find a device of this capability in this process, into which it loads nothing.
+
+    It compiles for it as for one that is there.
+    """
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import devices
+
+    device = SimpleNamespace(compute_capability=capability, id=0)
+    _cuda.get_current_device = dispatcher.get_current_device = lambda: device
+    devices.get_context = lambda *_: SimpleNamespace(device=device)
+    dispatcher._Kernel.bind = lambda kernel: kernel.library.get_cubin()
 
 
 def fault() -> str:

@@ -17,6 +17,7 @@ from numba import float64
 
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.teams import add_up, largest_of
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
 from fastnn.targets.cuda.host.numba_cuda import I64, SIMULATED, U, cuda, inner, kernel
 from fastnn.targets.cuda.host.plan import (
@@ -59,36 +60,23 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     """
     o = make_operations(recipe)
     place = make_place()
-    gather_inputs, forward_numbers, backward_numbers = (
-        o.gather_by(LANES),
-        o.forward_rows,
-        o.backward_rows,
-    )
+    gather_inputs = o.gather_by(LANES)
+    forward_numbers, backward_numbers = o.forward_rows, o.backward_rows
     loss_of, derivatives_of, clip = o.loss, o.last_derivative, o.clip_columns
     learning, finish = o.learning, o.finish
-    largest_of, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
+    largest_kept, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
     hold_kept = o.hold
     real = np.dtype(recipe.dtype).type
 
     @inner
     def block_sum(own):
-        """Return the sum of a number of every thread of the block, in the order of the threads."""
         sums = cuda.shared.array(THREADS, float64)
-        sums[U(cuda.threadIdx.x)] = own
-        cuda.syncthreads()
-        total = 0.0
-        for i in range(cuda.blockDim.x):
-            total += sums[U(i)]
-        return total
+        return add_up(sums, own, cuda.blockDim.x, cuda.threadIdx.x)
 
     @inner
     def block_largest(own):
         sums = cuda.shared.array(THREADS, float64)
-        sums[U(cuda.threadIdx.x)] = own
-        cuda.syncthreads()
-        for i in range(cuda.blockDim.x):
-            own = max(own, sums[U(i)])
-        return own
+        return largest_of(sums, own, cuda.threadIdx.x, cuda.blockDim.x)
 
     def gather(job, clock, parts, layer, run, first, rows, me, team):
         gather_inputs(
@@ -180,7 +168,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             )  # fmt: skip
 
     def largest(job, clock, parts, layer, run, first, rows, me, team):
-        found = block_largest(largest_of(job.scratch[0], job.words, me, team))
+        found = block_largest(largest_kept(job.scratch[0], job.words, me, team))
         if cuda.threadIdx.x == 0:
             parts[0, U(cuda.blockIdx.x)] = found
 

@@ -50,18 +50,20 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
         return thread // team if groups > 1 else 0
 
     @inner
-    def thread_row(thread):
+    def lane_and_warp(thread):
         if groups > 1:
             thread = thread % team
-        lane, warp = thread % (lane_rows * lane_columns), thread // (lane_rows * lane_columns)
+        return thread % (lane_rows * lane_columns), thread // (lane_rows * lane_columns)
+
+    @inner
+    def thread_row(thread):
+        lane, warp = lane_and_warp(thread)
         lane_row = (lane >> 1) % lane_rows if lane_columns > 1 else lane
         return warp // warp_columns * lane_rows + lane_row
 
     @inner
     def thread_column(thread):
-        if groups > 1:
-            thread = thread % team
-        lane, warp = thread % (lane_rows * lane_columns), thread // (lane_rows * lane_columns)
+        lane, warp = lane_and_warp(thread)
         lane_column = (lane & 1) + 2 * (lane // (2 * lane_rows)) if lane_columns > 1 else 0
         return warp % warp_columns * lane_columns + lane_column
 
