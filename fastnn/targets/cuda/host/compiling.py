@@ -60,7 +60,8 @@ def compile_all(family: Family, limits: Limits, samples: int) -> None:
 @contextmanager
 def _others(shares: list[tuple[Any, ...]]) -> Iterator[None]:
     """Have other processes compile shares meanwhile; wait for them in the end."""
-    able = sys.executable and not getattr(sys, "frozen", False) and os.access(folder(), os.W_OK)
+    able = shares and sys.executable and not getattr(sys, "frozen", False)
+    able = able and os.access(folder(), os.W_OK)
     paths = json.dumps([path for path in sys.path if isinstance(path, str)])
     processes: list[subprocess.Popen[bytes]] = []
     try:
