@@ -163,6 +163,7 @@ def make_rows(
         Sum (r, j) is that of act[a + r lda + i] par[b + j across + i step] over i below `count`;
         where `biased`, term `count` is par alone.
         """
+        begin = 0 if biased else 1
 
         @inner
         def sums(own, act, par, left, a, lda, n, b, across, step, count, rows, first, me, team):
@@ -179,10 +180,8 @@ def make_rows(
                     )
                 cuda.syncthreads()
                 if p == 0 and e < items:
-                    s = left[U(slot)]
-                    if biased:
-                        s = par[U(b + j * across + count * step)] + s
-                    for q in range(1, parts):
+                    s = par[U(b + j * across + count * step)] if biased else left[U(slot)]
+                    for q in range(begin, parts):
                         s += left[U(q * width + slot)]
                     finish(own, act, par, r, j, s, first)
                 cuda.syncthreads()
