@@ -124,9 +124,11 @@ def test_the_time_for_a_population_is_over_on_workers_too(blind, monkeypatch):
         trainers, X, Y, 1000, validation_data=(X_VAL, Y_VAL), callbacks=slowly, time_limit=0.3,
         executor=executor,
     )  # fmt: skip
-    assert [each.ended for each in population] == ["time", "not begun", "not begun"]
+    # The one worker may have begun with the second in the last moment.
+    first, second, third = (each.ended for each in population)
+    assert (first, third) == ("time", "not begun") and second in ("time", "not begun")
     assert 1 <= len(population[0].history) < 100 and population[0].snapshots
-    assert not population[1].snapshots and not population[1].trainer.epoch
+    assert not population[2].snapshots and not population[2].trainer.epoch
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
