@@ -33,6 +33,7 @@ if SIMULATED:
 from fastnn.targets.cpu import laziness
 from fastnn.targets.cpu.engine import Engine
 from fastnn.targets.cpu.laziness import CUT, EAGER, SCALED, STAMPED, STEPWISE, choose_laziness
+from fastnn.threads import pool
 from fastnn.threads.processors import available_threads
 
 INPUTS, ROWS = 300, 90
@@ -387,3 +388,26 @@ def test_every_number_of_threads_comes_to_the_same_bits():
         _, rows = both(problem, 100)
         found = [run(Engine, problem, rows, threads=threads).bits() for threads in (1, 2, 3, 8)]
         assert all(each == found[0] for each in found[1:]), rule
+
+
+@needs_jit
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("started_threads", [0, 1, 2])
+def test_threads_that_cannot_be_started_are_done_without(
+    in_ranges, monkeypatch, threads, started_threads
+):
+    in_ranges(4)
+    problem = problem_of(INPUTS, NETWORKS["one output"], batch_size=33, l1=0.01)
+    _, rows = both(problem, density=0.05)
+    expected = run(Engine, problem, rows)
+    left, start = [started_threads], pool.start_new_thread
+
+    def few(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("no thread can be started")
+        return start(*arguments)
+
+    monkeypatch.setattr(pool, "_pool", pool._Pool())
+    monkeypatch.setattr(pool, "start_new_thread", few)
+    assert run(Engine, problem, rows, threads=threads).bits() == expected.bits()

@@ -7,7 +7,7 @@ By plain SGD, or by that whose mean of the weights predicts.
 A step has products and an update of each range of inputs (see `step.sparse_ranges`), and between
 them what the loss needs, of a few dozen rows. Each thread has ranges of its own, in which it goes
 on from an update to the next products without waiting: so a step has one exchange, where a team
-that claims tiles has four.
+that claims tiles has four. A thread that never comes is done without.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ from fastnn.targets.cpu.views import (
     strided_of,
     weights_of,
 )
+
+JOINED = NOT_OPEN - 1  # the word of a thread that waits for work to be shared
 
 
 def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -180,6 +182,11 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         return True
 
     @njit(**EXACT)
+    def first_range(job, thread, threads):
+        """Return the first of the ranges that a thread has."""
+        return (thread << head_of(job)[RANGE_BITS]) // threads
+
+    @njit(**EXACT)
     def wait_for(control, word, number):
         """Wait until a word of `control` has come to a number; False where all is to stop."""
         looks = 0
@@ -204,8 +211,26 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
             if not wait_for(control, TICKETS + LINE * other, number):
                 return False
         going = atomic_load(control, STOP) == 0 and between(job, step, samples)
-        atomic_store(control, TICKETS, number if going else NOT_OPEN + FINISHED)
+        if threads > 1:
+            atomic_store(control, TICKETS, number if going else NOT_OPEN + FINISHED)
         return going
+
+    @njit(**EXACT)
+    def join(job, me):
+        """Wait until thread 0 shares its work; return the first step of that, or FINISHED."""
+        control = control_of(job)
+        atomic_store(control, TICKETS + LINE * me, JOINED)
+        if not wait_for(control, TICKETS, NOT_OPEN + 1):
+            return FINISHED
+        return atomic_load(control, TICKETS) - NOT_OPEN
+
+    @njit(**EXACT)
+    def have_joined(job, threads):
+        control = control_of(job)
+        for other in range(1, threads):
+            if atomic_load(control, TICKETS + LINE * other) == NOT_OPEN:
+                return False
+        return True
 
     @njit(**MERGED)
     def train_epoch(job, me, threads):
@@ -216,24 +241,40 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
             return
         textbook = head[BATCH] == 1 and layers_of(job)[0, ACTIVATION] == IDENTITY
         if textbook and head[RANGE_BITS] == 0 and head[WEIGHTED] < 2:
-            one_by_one(job)
+            if me == 0:
+                one_by_one(job)
             return
-        begin, end = (me << head[RANGE_BITS]) // threads, (me + 1 << head[RANGE_BITS]) // threads
-        for step in range(control[STEP], head[STEPS]):
+        # Thread 0 begins alone: there may be no other, or later. It shares when all are there.
+        start = control[STEP] if me == 0 else join(job, me)
+        mates, begin, end = 1, 0, 1 << head[RANGE_BITS]
+        if me > 0:
+            mates, begin, end = (
+                threads,
+                first_range(job, me, threads),
+                first_range(job, me + 1, threads),
+            )
+        for step in range(start, head[STEPS]):
             first = step * head[BATCH]
             samples = min(head[BATCH], head[SAMPLES] - first)
             for each in range(begin, end):
                 range_products(job, first, samples, each, head[RANGE_SUMS] + each * head[CAPACITY])
-            if not hand_over(job, step, samples, me, threads):
-                return
+            if not hand_over(job, step, samples, me, mates):
+                break
             for each in range(begin, end):
                 update_range(job, first, samples, each, step)
             if me == 0:
                 atomic_store(control, STEP, step + 1)
+                if mates < threads and have_joined(job, threads):
+                    mates, end = threads, first_range(job, 1, threads)
+                    atomic_store(control, TICKETS, NOT_OPEN + step + 1)
+        if me == 0 and mates < threads:  # whoever comes now is too late
+            atomic_store(control, TICKETS, NOT_OPEN + FINISHED)
+        if ended_early(job) or start == FINISHED or threads == 1:
+            return
         # Weights are there when all threads have updated theirs.
         if me > 0:
             atomic_add(control, DONE, 1)
-        elif threads > 1 and wait_for(control, DONE, threads - 1):
+        elif mates > 1 and wait_for(control, DONE, threads - 1):
             atomic_store(control, DONE, 0)
 
     @njit(**EXACT)
