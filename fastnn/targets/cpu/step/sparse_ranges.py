@@ -192,7 +192,7 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
     stored.
     range_products(job, first, samples, group, out): have the inputs of a range, of a batch, cut as
     they should be by now; then memory[out + r] is the sum over that range for row r.
-    update_range(job, first, samples, group): update the weights of a range.
+    update_range(job, first, samples, group, step): update the weights of a range.
     make_good(job): bring all of w up to date.
     """
     real = dtype.type
