@@ -30,7 +30,7 @@ from fastnn.storage.kernels.machine import LEVELS, host_features, levels
 from fastnn.storage.kernels.machine_code import function_at, link
 
 DTYPES = ("float32", "float64")
-# Entries are of networks, or "linear": of a layer of one output.
+# Entries are of networks, or "linear": of a layer of one output, on dense or sparse rows.
 PARTS = (("float32", "network"), ("float64", "linear"))
 ROWS = 150
 OPTIMIZERS = (
@@ -105,10 +105,16 @@ def settings() -> Iterator[Setting]:
 
 
 def is_linear(setting: Setting) -> bool:
-    """Return whether the entries called "linear" train a setting: one output, or sparse by SGD."""
+    """Return whether the entries called "linear" train a setting: one output.
+
+    Sparse rows only by SGD, or by its mean without an l1 penalty.
+    """
     _, layers, _, _, more = setting
-    by_sgd = not more.get(SPARSE) or more["optimizer"].rule == "sgd"
-    return len(layers) == 1 and layers[0].units == 1 and by_sgd
+    lazy = True
+    if more.get(SPARSE):
+        rule = more["optimizer"].rule
+        lazy = rule == "sgd" or (rule == "averaged_sgd" and not more.get("l1"))
+    return len(layers) == 1 and layers[0].units == 1 and lazy
 
 
 def numbers(setting: Setting, dtype: str, target: str = "cpu") -> list[np.ndarray] | str:
@@ -156,7 +162,7 @@ def compare(level: str, dtype: str, part: str = "") -> int:
     made_for = LEVELS[level]
     names = [name for name in ENTRIES if dtype in name]
     if part:
-        names = [name for name in names if name.startswith("linear") == (part == "linear")]
+        names = [name for name in names if ("linear" in name) == (part == "linear")]
     names.append("shuffle")
     by_file: dict[str, Any] = {}
     by_numba: dict[str, Any] = {}
