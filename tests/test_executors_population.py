@@ -124,11 +124,15 @@ def test_the_time_for_a_population_is_over_on_workers_too(blind, monkeypatch):
         trainers, X, Y, 1000, validation_data=(X_VAL, Y_VAL), callbacks=slowly, time_limit=0.3,
         executor=executor,
     )  # fmt: skip
-    # The one worker may have begun with the second in the last moment.
-    first, second, third = (each.ended for each in population)
-    assert (first, third) == ("time", "not begun") and second in ("time", "not begun")
+    # Where the data come to the one worker too late for the first member, that is sent again behind
+    # the second, and begins, as it always does, when the time is over.
+    ended = [each.ended for each in population]
+    assert ended[::2] == ["time", "not begun"]
+    assert ended[1] == ("time" if len(population[0].history) == 1 else "not begun")
     assert 1 <= len(population[0].history) < 100 and population[0].snapshots
-    assert not population[2].snapshots and not population[2].trainer.epoch
+    assert sum(len(each.history) for each in population) < 100
+    for each in population:
+        assert bool(each.snapshots) == bool(each.trainer.epoch) == (each.ended == "time")
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")

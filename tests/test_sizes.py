@@ -2,7 +2,7 @@
 
 import json
 import math
-import time
+import os
 
 import numpy as np
 import pytest
@@ -76,16 +76,21 @@ WHERE = {
 }
 
 
+def seconds_used():
+    """Return the processor's seconds of this process and of those that compiled for it."""
+    return sum(os.times()[:4])
+
+
 @pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # where a number leaves no weight
 @pytest.mark.parametrize("size", HUGE, ids=NAMES)
 @pytest.mark.parametrize("where", WHERE)
 def test_numbers_of_any_size_are_used_or_refused(where, size):
-    start = time.process_time()
+    start = seconds_used()
     try:
         WHERE[where](size)
     except FastnnError as error:
         assert 20 < len(str(error)) < 1000
-    assert time.process_time() - start < 10
+    assert seconds_used() - start < 10
 
 
 @pytest.mark.parametrize("shape", [(4, 10**9), (2**31 - 1, 3), (10**6, 10**6)])
@@ -161,7 +166,7 @@ LINKS = {
 
 @pytest.mark.parametrize("link", LINKS)
 def test_formulas_that_would_take_minutes_to_compile_are_refused(link):
-    start = time.process_time()
+    start = seconds_used()
     formula = chain(LINKS[link], 1500)
     for use in (
         lambda: Dense(3, formula),
@@ -170,7 +175,7 @@ def test_formulas_that_would_take_minutes_to_compile_are_refused(link):
     ):
         with pytest.raises(InvalidInput, match=rf"operations, .* at most {MOST_COMPILED} are"):
             use()
-    assert time.process_time() - start < 10
+    assert seconds_used() - start < 10
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -182,11 +187,11 @@ def test_such_formulas_in_a_file_are_refused_at_once(tmp_path, link):
         plain = to_plain(trace(chain(LINKS[link], count)))
         content["network"]["layers"][0]["activation"] = json.loads(json.dumps(plain))
         tensor_file.write(path, tensors, content)
-        start = time.process_time()
+        start = seconds_used()
         if count > 200 or len(plain["nodes"]) > MOST_COMPILED:
             with pytest.raises(CorruptFile, match="operations"):
                 Trainer.load(path)
-        assert time.process_time() - start < 2
+        assert seconds_used() - start < 2
 
 
 def test_the_longest_formula_is_used():
