@@ -1,13 +1,14 @@
 """How near training comes to the FMA peak, and what keeps two threads from twice one.
 
-    python benchmarks/limits.py [--rounds N] [--only deep]
+    python benchmarks/limits.py [--rounds N] [--tables shares] [--only deep]
 
 prints Markdown tables. For dense workloads, the share of the peak that the fastest epochs reach: of
 one thread; of two processes that train at the same time on a thread each, which have nothing to do
 with each other; and of a team of two. Processes show what two processors do at all; what the team
 does less is the price of working on one network, and the second table says what that is: how often
 threads wait for each other, and how much one reads that the other has just written, by what both
-cost alone. Then come the cost of a hidden unit, by how many fill a vector, and predictions.
+cost alone. Then come the same shares in float64, what an epoch by Adam and AdamW takes beside one
+by SGD, the cost of a hidden unit, by how many fill a vector, and predictions.
 Nothing else should run meanwhile.
 """
 
@@ -18,15 +19,15 @@ import multiprocessing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.synchronize import Barrier
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from kept_code import compiled
 from markdown_tables import heading, row
-from products import FLOAT32, peak
+from products import FLOAT32, FLOAT64, peak
 from timing import best_seconds, of_calls, of_team
 
-from fastnn import SGD, Dense, Network, Trainer
+from fastnn import SGD, Adam, AdamW, Dense, Network, Trainer
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
@@ -94,14 +95,19 @@ class Workload:
         weights = sum(k * n / 4 for k, n in zip(hidden[:-1], hidden[1:], strict=True))
         return round(4 * (self.batch * rows + weights))
 
-    def trainer(self, threads: int) -> Trainer:
-        """Return a trainer on so many threads."""
+    def trainer(
+        self, threads: int, dtype: Literal["float32", "float64"] = "float32", rule: Any = None
+    ) -> Trainer:
+        """Return a trainer on so many threads, by SGD unless another rule is given."""
         inputs, *hidden, outputs = self.widths
         activation: Any = self.activation
         layers = [*(Dense(units, activation) for units in hidden), Dense(outputs)]
-        rule = SGD(0.01, momentum=self.momentum)
         return Trainer(
-            Network(inputs, layers), optimizer=rule, batch_size=self.batch, threads=threads
+            Network(inputs, layers),
+            optimizer=rule or SGD(0.01, momentum=self.momentum),
+            batch_size=self.batch,
+            dtype=dtype,
+            threads=threads,
         )
 
 
@@ -120,10 +126,19 @@ def seconds_of(trainer: Trainer, X: np.ndarray, y: np.ndarray) -> float:
     return min(trainer.history.seconds[-EPOCHS:])
 
 
-def data_of(load: Workload) -> tuple[np.ndarray, np.ndarray]:
+def fastest(trainers: dict[Any, Trainer], data: tuple[np.ndarray, np.ndarray], rounds: int) -> Any:
+    """Return the seconds of the fastest epoch of each; they train in turns."""
+    best = dict.fromkeys(trainers, float("inf"))
+    for _ in range(rounds):
+        for name, trainer in trainers.items():
+            best[name] = min(best[name], seconds_of(trainer, *data))
+    return best
+
+
+def data_of(load: Workload, dtype: np.dtype = FLOAT32) -> tuple[np.ndarray, np.ndarray]:
     """Return dense rows, without a zero, and labels."""
     random = np.random.default_rng(0)
-    X = random.standard_normal((load.rows, load.widths[0]), np.float32)
+    X = random.standard_normal((load.rows, load.widths[0]), np.float32).astype(dtype, copy=False)
     return X, random.integers(0, load.widths[-1], load.rows)
 
 
@@ -190,12 +205,7 @@ def shares(asked: list[Workload], rounds: int) -> None:
     wait, handed = between(0) / 2, between(HANDED_BYTES) - between(0)
     lines = []
     for load in asked:
-        data, best = data_of(load), {1: float("inf"), 2: float("inf")}
-        trainers = {threads: load.trainer(threads) for threads in best}
-        for _ in range(rounds):
-            for threads, trainer in trainers.items():
-                best[threads] = min(best[threads], seconds_of(trainer, *data))
-        del data
+        best = fastest({each: load.trainer(each) for each in (1, 2)}, data_of(load), rounds)
         apart = processes(load, rounds)
         one, team = load.flops / best[1], load.flops / best[2]
         cells = [one / peaks[0], apart / peaks[1], team / peaks[1]]
@@ -229,20 +239,44 @@ def shares(asked: list[Workload], rounds: int) -> None:
     )
 
 
+def double(asked: list[Workload], rounds: int) -> None:
+    """Print the shares of one thread and of two in float64."""
+    peaks = {each: max(peak(FLOAT64, each) for _ in range(3)) for each in (1, 2)}
+    print(f"FMA peak of float64, GFLOP/s: {peaks[1]:.0f} on one thread, {peaks[2]:.0f} on two.")
+    print("\n".join(heading("of the peak, float64", "one thread", "two threads")), flush=True)
+    for load in asked:
+        trainers = {each: load.trainer(each, "float64") for each in peaks}
+        best = fastest(trainers, data_of(load, FLOAT64), rounds)
+        reached = (load.flops / best[each] / 1e9 / peaks[each] for each in peaks)
+        print(row(load.name, *(f"{each:.0%}" for each in reached)), flush=True)
+
+
+def updates(asked: list[Workload], rounds: int) -> None:
+    """Print how many times as long as by SGD an epoch takes by Adam and AdamW."""
+    rules = {"SGD": None, "Adam": Adam(1e-4), "AdamW": AdamW(1e-4)}
+    counts = {1: "one thread", 2: "two threads"}
+    titles = [f"{name} / SGD, {count}" for count in counts.values() for name in [*rules][1:]]
+    print("\n".join(heading("time of an epoch", *titles)), flush=True)
+    for load in asked:
+        trainers = {
+            (count, name): load.trainer(count, rule=rule)
+            for count in counts
+            for name, rule in rules.items()
+        }
+        best = fastest(trainers, data_of(load), rounds)
+        ratios = (best[at] / best[at[0], "SGD"] for at in best if at[1] != "SGD")
+        print(row(load.name, *(f"{each:.2f}" for each in ratios)), flush=True)
+
+
 def units(rounds: int) -> None:
     """Print what an epoch costs by how many units fill the last vector."""
     lanes = register_shape(FLOAT32).lanes
     loads = [Workload((784, each, 10), 96) for each in WIDTHS]
-    X, y = data_of(loads[0])
-    trainers = [load.trainer(1) for load in loads]
-    best = [float("inf")] * len(loads)
-    for _ in range(rounds):
-        for at, trainer in enumerate(trainers):
-            best[at] = min(best[at], seconds_of(trainer, X, y))
+    best = fastest(dict(enumerate(load.trainer(1) for load in loads)), data_of(loads[0]), rounds)
     print(
         "\n".join(heading("784-n-10, batch 96, one thread", "vectors", "ms an epoch", "a vector"))
     )
-    for width, found in zip(WIDTHS, best, strict=True):
+    for width, found in zip(WIDTHS, best.values(), strict=True):
         vectors = -(-width // lanes)
         print(
             row(f"n = {width}", f"{vectors}", f"{1e3 * found:.1f}", f"{1e3 * found / vectors:.2f}")
@@ -268,6 +302,7 @@ def predictions(rounds: int) -> None:
             print(row(name, f"{rows}", f"{1e6 * seconds:.1f}", reached), flush=True)
 
 
+OF_WORKLOADS = {"shares": shares, "float64": double, "updates": updates}
 OTHERS = {"units": units, "predictions": predictions}
 
 
@@ -275,15 +310,17 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=[*WORKLOADS, *OTHERS], nargs="*", default=None)
+    tables = [*OF_WORKLOADS, *OTHERS]
+    parser.add_argument("--tables", choices=tables, nargs="+", default=tables)
+    parser.add_argument("--only", choices=WORKLOADS, nargs="+", default=list(WORKLOADS))
     options = parser.parse_args()
-    asked = options.only if options.only is not None else [*WORKLOADS, *OTHERS]
-    loads = [load for name, load in WORKLOADS.items() if name in asked]
-    if loads:
-        shares(loads, options.rounds)
-    for name, print_table in OTHERS.items():
-        if name in asked:
-            print_table(options.rounds)
+    loads = [load for name, load in WORKLOADS.items() if name in options.only]
+    for name, print_table in OF_WORKLOADS.items():
+        if name in options.tables:
+            print_table(loads, options.rounds)
+    for name, print_other in OTHERS.items():
+        if name in options.tables:
+            print_other(options.rounds)
 
 
 if __name__ == "__main__":
