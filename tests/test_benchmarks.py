@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numba
+import products
 import pytest
 
 SUITES = Path(__file__).resolve().parent.parent / "benchmarks"
@@ -69,3 +71,13 @@ def test_every_script_can_be_imported_without_other_libraries(path):
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         assert not others & {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+@pytest.mark.parametrize("peak", products.PEAKS.values(), ids=lambda peak: peak.__name__)
+def test_no_compiler_leaves_out_a_part_of_the_peak(peak):
+    compiled = numba.njit(peak)
+    compiled(3)
+    code = compiled.inspect_llvm(compiled.signatures[0])
+    rounds, rest = divmod(len(re.findall(r" call [^\n]*@llvm\.fmuladd\.", code)), products.CHAINS)
+    assert rounds > 0 and rest == 0
