@@ -4,10 +4,11 @@
 
 prints two Markdown tables, of one thread. First, `Ensemble.predict` of 32 members beside the sum of
 their products at the rate of the engine's GEMM, each product timed alone, of as many rows as a
-prediction takes at a time; they alternate. Second, what it could save at the most to gather the
-rows of X once for several members: an epoch that takes rows in random order beside one that takes
-them as they lie, which reads X once and from first to last. All is CPU time, so that others may use
-the machine meanwhile.
+prediction takes at a time; they alternate. Of networks with learned cosines the rows of the first
+product are those that the cosines leave. Second, what it could save at the most to gather the rows
+of X once for several members: an epoch that takes rows in random order beside one that takes them
+as they lie, which reads X once and from first to last. All is CPU time, so that others may use the
+machine meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from options import positive
 from products import FLOAT32, rate
 from timing import best_seconds, of_calls
 
-from fastnn import AdamW, Dense, Ensemble, Network, Trainer
+from fastnn import AdamW, Dense, Ensemble, Network, Periodic, Trainer
 from fastnn.estimators.tabular.members import batch_size_of
 from fastnn.targets.cpu.plan import INFERENCE_ROWS
 
@@ -31,17 +32,20 @@ ROWS = 20_000
 EPOCHS = 4  # of a round
 SECONDS = 0.1  # of a batch of calls, of which the fastest counts
 NETWORKS = ((8, 64, 1), (64, 128, 10), (216, 128, 128, 1), (384, 256, 1), (216, 160, 128, 10))
+# As populations have them for tables of eight numbers, by how many cosines each has.
+WITH_COSINES = {16: (8, 128, 128, 1), 24: (8, 160, 128, 1)}
 
 
-def layers_of(widths: tuple[int, ...]) -> Network:
-    """Return the relu network of so many inputs, units and outputs."""
+def layers_of(widths: tuple[int, ...], cosines: int = 0) -> Network:
+    """Return the relu network of so many inputs, each with so many cosines, units and outputs."""
     *hidden, outputs = widths[1:]
-    return Network(widths[0], [*(Dense(units, "relu") for units in hidden), Dense(outputs)])
+    first = [Periodic(cosines, amplitude=0.1)] if cosines else []
+    return Network(widths[0], [*first, *(Dense(units, "relu") for units in hidden), Dense(outputs)])
 
 
-def predicted(widths: tuple[int, ...], rounds: int) -> tuple[float, float]:
+def predicted(widths: tuple[int, ...], cosines: int, rounds: int) -> tuple[float, float]:
     """Return the seconds of an ensemble's prediction, and of its products alone."""
-    network = layers_of(widths)
+    network = layers_of(widths, cosines)
     ensemble = Ensemble(
         [Trainer(network, loss="mse", seed=seed) for seed in range(MEMBERS)], threads=1
     )
@@ -50,14 +54,27 @@ def predicted(widths: tuple[int, ...], rounds: int) -> tuple[float, float]:
     whole, products = [], []
     for _ in range(rounds):
         whole.append(best_seconds(of_calls(lambda: ensemble.predict(X)), SECONDS))
-        products.append(MEMBERS * sum(map(product_seconds, pairs_of(widths))))
+        products.append(MEMBERS * sum(map(product_seconds, pairs_of(widths, cosines))))
     return min(whole), min(products)
 
 
-def pairs_of(widths: tuple[int, ...]) -> list[tuple[str, int, int]]:
-    """Return each product's layout, inputs and outputs: the first reads the caller's rows."""
-    layouts = ["in place", *["in panels"] * (len(widths) - 2)]
-    return [*zip(layouts, widths[:-1], widths[1:], strict=True)]
+def pairs_of(widths: tuple[int, ...], cosines: int) -> list[tuple[str, int, int]]:
+    """Return each product's layout, inputs and outputs.
+
+    The first reads the caller's rows, or these and their cosines, which are in panels.
+    """
+    inputs = [widths[0] * (1 + cosines), *widths[1:-1]]
+    layouts = ["in panels" if cosines else "in place", *["in panels"] * (len(widths) - 2)]
+    return [*zip(layouts, inputs, widths[1:], strict=True)]
+
+
+def name_of(widths: tuple[int, ...], cosines: int = 0) -> str:
+    """Return what the tables call a network.
+
+    >>> name_of((8, 64, 1)), name_of((8, 128, 1), 16)
+    ('8-64-1', '8-128-1, 16 cosines each')
+    """
+    return "-".join(map(str, widths)) + (f", {cosines} cosines each" if cosines else "")
 
 
 def product_seconds(pair: tuple[str, int, int]) -> float:
@@ -107,10 +124,11 @@ def report(rounds: int) -> None:
         "times",
     )  # fmt: skip
     print("\n".join(lines))
-    for widths in NETWORKS:
-        whole, products = predicted(widths, rounds)
+    plain = [(widths, 0) for widths in NETWORKS]
+    for widths, cosines in [*plain, *((each, count) for count, each in WITH_COSINES.items())]:
+        whole, products = predicted(widths, cosines, rounds)
         times = f"{1e3 * whole:.3g}", f"{1e3 * products:.3g}", f"{whole / products:.2f}"
-        print(row("-".join(map(str, widths)), *times), flush=True)
+        print(row(name_of(widths, cosines), *times), flush=True)
     lines = heading(
         f"epoch of {ROWS} rows, AdamW, batches of {batch_size_of(ROWS)}", "random order, ms",
         "as they lie, ms", "saved at the most",
@@ -119,8 +137,8 @@ def report(rounds: int) -> None:
     for widths in NETWORKS:
         shuffled, in_order = epochs(widths, rounds)
         saved = f"{100 * (1 - in_order / shuffled):.1f} %"
-        name = "-".join(map(str, widths))
-        print(row(name, f"{1e3 * shuffled:.3g}", f"{1e3 * in_order:.3g}", saved), flush=True)
+        times = f"{1e3 * shuffled:.3g}", f"{1e3 * in_order:.3g}"
+        print(row(name_of(widths), *times, saved), flush=True)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,29 @@ print("same")
 """
 
 
+COSINES = """
+import numpy as np
+from fastnn import Dense, Network, Periodic, Trainer
+
+X, y = np.random.default_rng(0).normal(size=(2, 9, 3))
+for dtype in ("float32", "float64"):
+    found = []
+    for target in ("numpy", "cpu"):
+        network = Network(3, [Periodic(7, 1.0, 2), Dense(5, "tanh"), Dense(3)])
+        trainer = Trainer(
+            network, loss="mse", batch_size=4, seed=1, target=target, threads=1, dtype=dtype
+        )
+        trainer.fit(X, y, 2, progress=False)
+        found.append(trainer.forward(X))
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-5 if dtype == "float32" else 1e-12)
+print("same")
+"""
+
+
 @pytest.mark.parametrize("warnings", ["error", "ignore"])
 def test_plain_python_trains_as_the_numpy_target_does(warnings):
     assert run_python(TRAIN, "-W", warnings, NUMBA_DISABLE_JIT="1") == "same\n"
+
+
+def test_plain_python_has_the_cosines_of_the_numpy_target():
+    assert run_python(COSINES, NUMBA_DISABLE_JIT="1") == "same\n"

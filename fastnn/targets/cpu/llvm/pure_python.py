@@ -339,6 +339,27 @@ def narrow_gradient(dtype: np.dtype, outputs: int) -> Any:
     return kernel
 
 
+def spread() -> Any:
+    """Return the numbers of a column times factors, plus shifts."""
+
+    def kernel(memory, x, apart, c, b, to, width, count, rows):
+        for r in range(rows):
+            turns = memory[x + r * apart] * memory[c : c + count] + memory[b : b + count]
+            memory[to + r * width :][:count] = turns
+
+    return kernel
+
+
+def copy_columns() -> Any:
+    """Return the copy of some columns of many rows."""
+
+    def kernel(memory, at, stride, target, to, width, count, rows):
+        for r in range(rows):
+            target[to + r * width :][:count] = memory[at + r * stride :][:count]
+
+    return kernel
+
+
 def transpose(lanes: int) -> Any:
     """Return the transpose of a block."""
 

@@ -32,6 +32,7 @@ from fastnn.targets.cpu.arguments import (
 )
 from fastnn.targets.cpu.dtypes import CODES
 from fastnn.targets.cpu.kinds import LINEAR
+from fastnn.targets.cpu.llvm.columns import make_columns
 from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.function_pointers import call_sum
 from fastnn.targets.cpu.llvm.inner import njit
@@ -178,7 +179,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     )
     make_good, make_all_good = lazy_rows.make_good, lazy_rows.make_all_good
     end_gradient, clip_columns, squares = norms.end_gradient, norms.clip_columns, norms.squares
-    memory_of = make_view("memory", dtype)
+    memory_of, copy_columns = make_view("memory", dtype), make_columns(dtype).copy
     gather_first, drop = gather.gather_first, gather.drop
     gather_inputs, gather_targets = gather.gather_inputs, gather.gather_targets
     loss_rows, width_of = layers_.loss_rows, gemm.width_of
@@ -423,11 +424,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 panels = panels_of(layers[layer, N])
                 linear_forward(job, layer, first, ZERO, count, ZERO, panels, ZERO, ZERO)
             for p in range(panels_of(n)):
-                width = width_of(p, n)
-                at = layers[last, OUTPUT] + p * panel * rows
-                for r in range(count):
-                    for c in range(min(width, n - p * panel)):
-                        outputs[U((first + r) * n + p * panel + c)] = memory[U(at + r * width + c)]
+                start = p * panel
+                copy_columns(
+                    memory, layers[last, OUTPUT] + start * rows, width_of(p, n),
+                    outputs, first * n + start, n, min(panel, n - start), count,
+                )  # fmt: skip
 
     @njit(**EXACT)
     def end_epoch(job):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.targets.cpu.llvm.columns import make_columns
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
@@ -45,7 +46,8 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
     real = dtype.type
     zero, slope = real(0), real(-2 * math.pi)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
-    turn = elementary.turn
+    turn, columns = elementary.turn, make_columns(dtype)
+    spread, copy = columns.spread, columns.copy
 
     @njit(**EXACT)
     def column_at(layers, layer, rows, unit):
@@ -77,28 +79,30 @@ def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -
         for p in range((n + panel - 1) // panel):
             width, first, start = width_of(p, n), p * panel, p * panel * rows
             end, at, count = min(n, first + panel), start + r0 * width, (r1 - r0) * width
-            for i in range(out + at, out + at + count):
-                memory[U(i)] = zero
+            # Where there is no cosine, its slope is 0; and padding is never what a call left there.
+            if x_hat >= 0 or end < first + width:
+                for i in range(out + at, out + at + count):
+                    memory[U(i)] = zero
             unit = max(first, k)
             while unit < end:
                 column, apart, stop = column_at(layers, layer, rows, unit)
                 c, b = layers[layer, GAMMA] + unit, layers[layer, BETA] + unit
                 to = out + start + unit - first
-                for r in range(r0, r1):
-                    value = memory[U(x + column + r * apart)]
-                    for i in range(min(stop, end) - unit):
-                        turns = value * memory[U(c + i)] + memory[U(b + i)]
-                        memory[U(to + r * width + i)] = turns
+                spread(
+                    memory, x + column + r0 * apart, apart, c, b, to + r0 * width, width,
+                    min(stop, end) - unit, r1 - r0,
+                )  # fmt: skip
                 unit = stop
             if x_hat >= 0:
                 cosines_and_slopes(memory, out + at, x_hat + at, count, amplitude)
             elif end > k:
                 cosines(memory, out + at, count, amplitude)
             apart, passing = width_of(p, k), min(panel, k - first)
-            for r in range(r0, r1 if passing > 0 else r0):
-                for c in range(passing):
-                    value = memory[U(x + start + r * apart + c)]
-                    memory[U(out + start + r * width + c)] = value
+            if passing > 0:
+                copy(
+                    memory, x + start + r0 * apart, apart, memory, out + at, width, passing,
+                    r1 - r0,
+                )  # fmt: skip
 
     @njit(**EXACT)
     def back(job, layer, r0, r1):
