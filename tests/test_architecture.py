@@ -59,7 +59,12 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("preparation",),
         ("prepared_rows",),
     ),
-    "fastnn.targets": (("engine", "layout"), ("numpy", "cpu", "cuda"), ("selection",)),
+    "fastnn.targets": (
+        ("engine", "layout"),
+        ("compiled",),
+        ("numpy", "cpu", "cuda"),
+        ("selection",),
+    ),
     "fastnn.targets.cpu": (
         ("dtypes",),
         ("llvm", "kinds", "lanes", "laziness", "scalars", "shuffle", "thread_count"),

@@ -21,6 +21,17 @@ def random_keys(seed: int, epochs: range, use: int) -> np.ndarray:
     return mixed(of_epochs + np.uint64((use + GAMMA) % WORD))
 
 
+def layer_keys(seed: int, epochs: range, count: int) -> np.ndarray:
+    """Return `count` keys of random numbers for each epoch, odd, uint64 (epochs, count).
+
+    One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
+    """
+    keys = np.zeros((len(epochs), count), np.uint64)
+    for use in range(count):
+        keys[:, use] = random_keys(seed, epochs, use) | np.uint64(1)
+    return keys
+
+
 def mixed(z: np.ndarray) -> np.ndarray:
     """Return the mix that ends splitmix64 of each number, uint64."""
     z = (z ^ z >> np.uint64(30)) * np.uint64(FIRST_FACTOR)

@@ -88,7 +88,7 @@ def test_groups_of_threads_share_the_depth(
 def test_the_tile_of_a_device_covers_its_part(form: str, dtype: np.dtype[Any]) -> None:
     from fastnn.targets.cuda.tiled.tiling import large_tile
 
-    tile = large_tile(dtype)
+    tile = large_tile()
     a, b = products.operands(form, dtype, (tile.rows - 1, tile.columns - 2, tile.depth + 1))
     found = products.run(form, dtype, "float32", a, b, tile)
     exact = products.product(form, a.astype(np.float64), b.astype(np.float64))
@@ -120,7 +120,7 @@ def test_the_tile_of_tensor_cores_covers_its_part(form: str, precision: str) -> 
     from fastnn.targets.cuda.tiled.rounding import rounded
     from fastnn.targets.cuda.tiled.tiling import large_tile
 
-    tile = large_tile(DTYPES[0], precision)
+    tile = large_tile(precision)
     a, b = products.operands(form, DTYPES[0], (tile.rows - 1, tile.columns - 2, tile.depth + 1))
     found = products.run(form, DTYPES[0], precision, a, b, tile)
     left, right = (rounded(precision, x).astype(np.float64) for x in (a, b))

@@ -23,6 +23,7 @@ from pairs import EVERY_CASE, in_turns
 from target_cases import OPTIMIZERS, data_of, parameters_of, problem_of, started, zero_slots
 
 from fastnn.network import Dense, Dropout
+from fastnn.random.many_keys import layer_keys
 from fastnn.rules.table import loss_row
 from fastnn.targets import numpy as reference
 from fastnn.targets.cuda.device.rules import recipe_of
@@ -32,7 +33,7 @@ from fastnn.targets.cuda.grid.tiles import make_tiles
 from fastnn.targets.cuda.host.arguments import Job, job_type
 from fastnn.targets.cuda.host.numba_cuda import Limits
 from fastnn.targets.cuda.host.plan import layout_of
-from fastnn.targets.cuda.host.scalars import layer_keys, step_table
+from fastnn.targets.cuda.host.scalars import step_table
 
 H200 = Limits("H200", 132, 232448)
 
@@ -108,7 +109,7 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
     problem = problem_of(inputs, layers, loss, OPTIMIZERS["momentum"], dtype=dtype, batch_size=6)
     limits, data = Limits("three blocks", 3, 1 << 16), data_of(problem, 11)
     plan = grid.Grid(problem, "momentum", limits).plan(11)
-    state = plan.pack([parameters_of(problem), *zero_slots(problem)], problem.dtype)
+    state = plan.pack(parameters_of(problem), zero_slots(problem))
     order, rates = np.random.default_rng(0).permutation(11), np.array([0.1, 0.05])
     by_class = loss_row(loss).targets == "classes"
     job = Job(
@@ -117,7 +118,7 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
         words=plan.words,
         numbers=plan.numbers,
         steps=step_table(problem, "momentum", rates, 0, len(order)),
-        keys=layer_keys(problem, [(problem.seed, range(1))]),
+        keys=layer_keys(problem.seed, range(1), 2 * len(problem.network.dense)),
         X=data.X,
         classes=data.targets if by_class else np.zeros(1, np.int64),
         targets=np.zeros((1, 1), problem.dtype) if by_class else data.targets,
@@ -138,7 +139,7 @@ def test_compiled_code_follows_numpy(inputs, dtype, loss, monkeypatch):
     assert job.bad[0] == -1
     np.testing.assert_allclose(job.results[0, 0] / 11, result.loss, rtol=1e-5)
     tolerance = 1e-5 if dtype == "float32" else 1e-12
-    found = plan.unpack(job.state[0])
+    found = [plan.unpack_copy(job.state[0], copy) for copy in range(plan.copies)]
     for layers, others in zip(found, [expected.parameters(), *expected.slots()], strict=True):
         for pair, other in zip(layers, others, strict=True):
             for a, b in zip(pair, other, strict=True):

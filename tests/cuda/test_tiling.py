@@ -31,7 +31,7 @@ def test_large_products_get_the_large_tile(kind: str) -> None:
 
     tile = chosen(kind, (4096, 2048, 2048))
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
-    assert tile == large_tile(np.dtype("float32"), precision)
+    assert tile == large_tile(precision)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnn.inputs.problem import EpochResult
 from fastnn.inputs.sparse_rows import SparseRows
-from fastnn.random.many_keys import random_keys
 from fastnn.rules import ends
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_sparse_table
@@ -100,17 +99,6 @@ def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     return dict(
         sparse=make_sparse_table(X), touched=touched, edges=working.edges_of(X), jumps=jumps
     )
-
-
-def keys_of_layers(seed: int, epochs: range, count: int) -> np.ndarray:
-    """Return `count` keys of random numbers for each epoch, (epochs, count): bits of a uint64.
-
-    One a layer for the dropout of its inputs, then one a layer for the slopes of rrelu.
-    """
-    keys = np.zeros((len(epochs), count), np.uint64)
-    for use in range(count):
-        keys[:, use] = random_keys(seed, epochs, use) | np.uint64(1)
-    return keys.view(np.int64)
 
 
 def train_seat(

@@ -15,10 +15,9 @@ from numpy.lib.stride_tricks import as_strided
 from scipy.sparse import issparse
 
 from fastnn.inputs.data import Data
-from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
-from fastnn.random.shuffling import shuffled
+from fastnn.random.many_keys import layer_keys
 from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss, train_apart
@@ -28,6 +27,7 @@ from fastnn.storage.kernels.loading import entry
 from fastnn.storage.kernels.loading import prepare as prepare_entries
 from fastnn.storage.kernels.machine import DISABLE_JIT, register_shape
 from fastnn.targets import engine as interface
+from fastnn.targets.compiled import CompiledEngine, Epochs
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_jobs, make_strided_views
 from fastnn.targets.cpu.begun import (
@@ -35,7 +35,6 @@ from fastnn.targets.cpu.begun import (
     NO_WEIGHTS,
     Begun,
     alone_of,
-    keys_of_layers,
     results_of,
     sparse_arrays,
     train_seat,
@@ -98,7 +97,7 @@ SHORT_SECONDS = 0.05  # what Ctrl-C may wait for
 ALONE_SECONDS = 1e-3
 
 
-class Engine(interface.Engine):
+class Engine(CompiledEngine):
     """Trains and predicts with compiled kernels, as `fastnn.targets.numpy.Engine` defines it."""
 
     predicts_between = True
@@ -158,17 +157,10 @@ class Engine(interface.Engine):
         self._of_few: Here | None = None
         self._task: Task | None = None  # what may still be at work on it
 
-    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
-        """Return a snapshot of these parameters and slots."""
-        return self._working.pack(parameters, slots)
-
-    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of the parameters and slots in a snapshot."""
-        return self._working.unpack(snapshot)
-
-    def unpack_copy(self, snapshot: np.ndarray, copy: int) -> Parameters:
-        """Return the parameters in a snapshot for 0, or for -1 the last slot, if there is one."""
-        return self._working.unpack_copy(snapshot, copy % (1 + self._slots))
+    @property
+    def states(self) -> Working:
+        """How states are laid out: alike in every working memory."""
+        return self._working
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -178,10 +170,6 @@ class Engine(interface.Engine):
                 self._settle()
                 held = self._held = self._working.read()
         return held
-
-    def finite(self) -> bool:
-        """Whether all parameters and the optimizer state are finite."""
-        return bool(np.isfinite(self.snapshot()).all())
 
     def restore(self, snapshot: np.ndarray) -> None:
         """Go back to a snapshot; at once, if that is what the engine holds."""
@@ -194,26 +182,12 @@ class Engine(interface.Engine):
                 self._working.write(snapshot)
                 self._held = snapshot
 
-    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
-        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
-        return shuffled(keys, n)
-
-    def train_epochs(
-        self,
-        data: Data,
-        orders: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> list[EpochResult]:
+    def _train(self, asked: Epochs) -> list[EpochResult]:
         """Train some epochs in one compiled call, one after another."""
-        if self.group is not None:
-            (order,), (own,) = orders, rates  # between two epochs, processes talk to each other
-            return [self._train_together(data, order, own, epoch, step, progress)]
         with self._lock:
-            begun = self._begin(data, orders, rates, epoch, step)
-            self._run(begun.train, orders.size, begun.numbers, begun.control, progress)
+            begun = self._begin(asked)
+            rows = asked.orders.size
+            self._run(begun.train, rows, begun.numbers, begun.control, asked.progress)
         return self._results(begun)
 
     def _results(self, begun: Begun) -> list[EpochResult]:
@@ -221,22 +195,15 @@ class Engine(interface.Engine):
         self.ends = results[-1].ends
         return results
 
-    def _train_together(
-        self,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None,
-    ) -> EpochResult:
+    def _train_together(self, asked: Epochs) -> EpochResult:
         """Train one epoch, as all processes of the group do."""
         assert self.group is not None and self.shares is not None
+        data, (order,), (rates,), epoch, step, progress = asked
         order = self.shares.spread(order)
         if self._sums is None:
             return train_apart(self, data, order, rates, epoch, step, progress)
         with self._lock:
-            begun = self._begin(data, order[None], rates[None], epoch, step)
+            begun = self._begin(asked._replace(orders=order[None]))
             parts = self._sums.over(self._working)
             self.group.exchange(sums=len(rates) * len(parts), like=parts)
             with self._sums.overlapping(self.threads):
@@ -260,7 +227,7 @@ class Engine(interface.Engine):
             return super().train_and_predict(data, orders, rates, epoch, step, X, progress)
         found: list[tuple[Any, Any, float]] = []
         with self._lock:
-            begun = self._begin(data, orders, rates, epoch, step)
+            begun = self._begin(Epochs(data, orders, rates, epoch, step))
             working, predict = self._working, self._predicting(X)
             for number in range(len(rates)):
                 start, self._held = time.perf_counter(), None
@@ -301,7 +268,10 @@ class Engine(interface.Engine):
         batch, n = self._batch, self._places(data)
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
-            begun, done = self._begin(data, NO_ROWS[None], rates[None], epoch, step, True), 0
+            begun, done = (
+                self._begin(Epochs(data, NO_ROWS[None], rates[None], epoch, step), True),
+                0,
+            )
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
@@ -371,19 +341,12 @@ class Engine(interface.Engine):
             and problem.optimizer.rule == "sgd"
         )
 
-    def _begin(
-        self,
-        data: Data,
-        orders: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        parted: bool = False,
-    ) -> Begun:
+    def _begin(self, asked: Epochs, parted: bool = False) -> Begun:
         """Return some epochs, ready to be run.
 
         With `parted`, it is one, with a `head` of its own and, before each part, a `place_order`.
         """
+        data, orders, rates, epoch, step, _ = asked
         with self._lock:
             self._settle()
             self._follow(self._places(data), self._laziness(data.X))
@@ -409,7 +372,7 @@ class Engine(interface.Engine):
             drawn = self._random * 2 * len(plan.layers)
             own = dict(
                 order=np.ascontiguousarray(orders, np.int64),
-                keys=keys_of_layers(self.problem.seed, numbered, drawn),
+                keys=layer_keys(self.problem.seed, numbered, drawn).view(np.int64),
                 gathered=np.full((epochs, words.LINE * self.threads), -1),
                 control=control,
                 rates=np.ascontiguousarray(rates),

@@ -35,8 +35,9 @@ class Working:
     memory
         Of the problem's dtype, (plan.memory_size,). A first state is written to it when it is first
         asked for, so that memory that another replaces before takes no room.
-    size
-        Numbers in the beginning of `memory` that are parameters and slots.
+    copies, size
+        How many copies of the parameters the beginning of `memory` has, slots included, and how
+        many numbers they are together.
     fixed
         The job with all that does not change from epoch to epoch; this object keeps it alive.
     sparse
@@ -53,9 +54,10 @@ class Working:
         of_states: Plan | None = None,
     ) -> None:
         """Make memory for `plan`; `of_states` is the one that states follow, None for the same."""
-        self.plan, self._problem, self._slots, self.sparse = plan, problem, slots, sparse
+        self.plan, self._problem, self.sparse = plan, problem, sparse
         self._of_states = of_states or plan
-        self.size = int(plan.head[SIZE]) * (1 + slots)
+        self.copies = 1 + slots
+        self.size = int(plan.head[SIZE]) * self.copies
         self._first: np.ndarray | None = None  # a state that is still to be written
         self._asked_for = False
         self._edges: tuple[weakref.ref[SparseRows], np.ndarray] | None = None
@@ -134,8 +136,8 @@ class Working:
 
     def _converted(self, memory: np.ndarray, of: Plan, to: Plan) -> np.ndarray:
         """Return the state that lies in `memory` as one plan has it, as the other has it."""
-        state = np.zeros(int(to.head[SIZE]) * (1 + self._slots), memory.dtype)
-        for copy in range(1 + self._slots):
+        state = np.zeros(int(to.head[SIZE]) * self.copies, memory.dtype)
+        for copy in range(self.copies):
             for layer in range(len(of.layers)):
                 to.write_weights(state, layer, of.read_weights(memory, layer, copy), copy)
         return state
@@ -143,7 +145,7 @@ class Working:
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return the state with these parameters and slots; what is not given is zero."""
         plan = self._of_states
-        state = np.zeros(int(plan.head[SIZE]) * (1 + self._slots), self._problem.dtype)
+        state = np.zeros(int(plan.head[SIZE]) * self.copies, self._problem.dtype)
         for copy, layers in enumerate([parameters, *slots]):
             for layer, arrays in enumerate(layers):
                 if copy and not any(array.any() for array in arrays):
@@ -155,11 +157,6 @@ class Working:
                 plan.write_weights(state, layer, every, copy)
         state.flags.writeable = False
         return state
-
-    def unpack(self, state: np.ndarray) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of the parameters and of each slot in a state."""
-        copies = [self.unpack_copy(state, copy) for copy in range(1 + self._slots)]
-        return copies[0], copies[1:]
 
     def unpack_copy(self, state: np.ndarray, copy: int) -> Parameters:
         """Return copies of the parameters in a state for 0, or of a slot of it from 1 on."""

@@ -19,9 +19,10 @@ from fastnn.errors import DeviceFailure
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.random.row_orders import order_key
+from fastnn.random.keys import ORDER
+from fastnn.random.many_keys import random_keys
 from fastnn.random.shuffling import make_orders as host_orders
-from fastnn.targets import engine as interface
+from fastnn.targets.compiled import CompiledEngine, Epochs
 from fastnn.targets.cuda.block.family import Block
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.block.row_orders import make_orders
@@ -31,7 +32,7 @@ from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, read_results
 from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits, on_device
-from fastnn.targets.cuda.host.plan import WEIGHTED, Parameters, make_plan
+from fastnn.targets.cuda.host.plan import WEIGHTED, Plan, make_plan
 from fastnn.targets.cuda.host.scalars import step_table
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
@@ -82,24 +83,15 @@ class _Shuffled:
         return replace(self, epochs=self.epochs[part])
 
 
-class _Asked(NamedTuple):
-    """Some epochs that a seat is asked for, as `Engine.train_epochs` is."""
-
-    data: Data
-    orders: Any
-    rates: np.ndarray
-    epoch: int
-    step: int
-
-    def same(self, other: _Asked) -> bool:
-        """Return whether the same epochs are asked for."""
-        return (
-            self.data is other.data
-            and (self.epoch, self.step) == (other.epoch, other.step)
-            and np.array_equal(self.rates, other.rates)
-            and type(self.orders) is type(other.orders)
-            and bool(np.all(self.orders == other.orders))
-        )
+def _same(one: Epochs, other: Epochs) -> bool:
+    """Return whether they are the same epochs."""
+    return (
+        one.data is other.data
+        and (one.epoch, one.step) == (other.epoch, other.step)
+        and np.array_equal(one.rates, other.rates)
+        and type(one.orders) is type(other.orders)
+        and bool(np.all(one.orders == other.orders))
+    )
 
 
 Forecast = tuple[np.ndarray, np.ndarray, int, int]
@@ -108,14 +100,14 @@ Forecast = tuple[np.ndarray, np.ndarray, int, int]
 class _Done(NamedTuple):
     """Epochs that are done for a seat that has not asked for them yet."""
 
-    asked: _Asked
+    asked: Epochs
     before: np.ndarray  # the state that they began from
     after: np.ndarray
     results: list[EpochResult]
     seconds: float
 
 
-class Seat(interface.Engine):
+class Seat(CompiledEngine):
     """The engine of one of several networks."""
 
     def __init__(self, several: Several, problem: Problem) -> None:
@@ -129,14 +121,10 @@ class Seat(interface.Engine):
         # What it is asked for next, as far as is known: state, rates, epoch and step.
         self.forecast: Callable[[], Forecast | None] = lambda: None
 
-    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
-        """Return a snapshot of these parameters and slots."""
-        return self._several.plan.pack([parameters, *slots], self.problem.dtype)
-
-    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of the parameters and slots in a snapshot."""
-        parameters, *slots = self._several.plan.unpack(snapshot)
-        return parameters, slots
+    @property
+    def states(self) -> Plan:
+        """How states are laid out."""
+        return self._several.plan
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state; read only."""
@@ -146,26 +134,14 @@ class Seat(interface.Engine):
         """Go back to a snapshot."""
         self.state = snapshot
 
-    def finite(self) -> bool:
-        """Return whether parameters and optimizer state are finite."""
-        return bool(np.isfinite(self.state).all())
-
     def orders(self, epochs: range, n: int, window: int | None = None) -> Any:
         """Return what stands for the orders of some epochs."""
         return _Shuffled(epochs, n, window)
 
-    def train_epochs(
-        self,
-        data: Data,
-        orders: Any,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> list[EpochResult]:
+    def _train(self, asked: Epochs) -> list[EpochResult]:
         """Train some epochs, or take those that are done already."""
-        asked, done = _Asked(data, orders, rates, epoch, step), self.ahead
-        if done is not None and done.before is self.state and asked.same(done.asked):
+        asked, done = asked._replace(progress=None), self.ahead  # all report together
+        if done is not None and done.before is self.state and _same(asked, done.asked):
             self.seconds_before += done.seconds
         else:
             done = self._several.train(self, asked)
@@ -233,7 +209,7 @@ class Several:
             self._session.prepare(self._family)
             self._prepared = True
 
-    def train(self, asking: Seat, asked: _Asked) -> _Done:
+    def train(self, asking: Seat, asked: Epochs) -> _Done:
         """Return what a seat is asked for, done beside what the others will be asked for next.
 
         Where one of these is asked for something else, it does that, too: its state is its own.
@@ -251,7 +227,7 @@ class Several:
             if isinstance(orders, _Shuffled):
                 orders = replace(orders, epochs=range(epoch, epoch + len(rates)))
             seats.append(seat)
-            every.append(_Asked(asked.data, orders, rates, epoch, step))
+            every.append(Epochs(asked.data, orders, rates, epoch, step))
             befores.append(state)
         states, found = np.stack(befores), [list[EpochResult]() for _ in seats]
         epochs, each = asked.rates.shape
@@ -280,7 +256,7 @@ class Several:
         return asking.ahead
 
     def _launch(
-        self, seats: list[Seat], states: np.ndarray, every: list[_Asked]
+        self, seats: list[Seat], states: np.ndarray, every: list[Epochs]
     ) -> tuple[np.ndarray, list[list[EpochResult]]]:
         """Train networks side by side, each for as many epochs, from states (b, state size).
 
@@ -310,8 +286,8 @@ class Several:
                 drawn = [host_orders(*each, n, orders.window) for each in keyed]
                 placed_orders = session.put("orders", np.concatenate(drawn).astype(np.int32))
             else:
-                keys = [order_key(seed, epoch) for seed, own in keyed for epoch in own]
-                placed_orders = make_orders(np.array(keys, np.uint64), n, session.stream)
+                keys = np.concatenate([random_keys(seed, own, ORDER) for seed, own in keyed])
+                placed_orders = make_orders(keys, n, session.stream)
             placed = session.source(data, plan)
             if isinstance(placed, Streamed):
                 raise DeviceFailure(
@@ -336,7 +312,7 @@ class Several:
             for own, failed in zip(found, bad, strict=True)
         ]
 
-    def _constants(self, seats: list[Seat], every: list[_Asked]) -> tuple[np.ndarray, np.ndarray]:
+    def _constants(self, seats: list[Seat], every: list[Epochs]) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of each network, and the tables of steps, one of all that share it."""
         data, tables = every[0].data, list[np.ndarray]()
         places: dict[Any, int] = {}

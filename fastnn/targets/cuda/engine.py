@@ -17,11 +17,11 @@ from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.random.shuffling import shuffled
 from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss
 from fastnn.targets import engine as interface
+from fastnn.targets.compiled import CompiledEngine, Epochs
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, read_results
 from fastnn.targets.cuda.host.data import Placed, place_features
@@ -32,7 +32,6 @@ from fastnn.targets.cuda.host.plan import (
     SAMPLES,
     SHARED,
     WEIGHTED,
-    Parameters,
     Plan,
     without_limits,
 )
@@ -45,7 +44,7 @@ from fastnn.targets.cuda.tiled.family import Tiled
 from fastnn.threads.pool import TICK_SECONDS
 
 
-class Engine(interface.Engine):
+class Engine(CompiledEngine):
     """Trains and predicts with CUDA kernels, as `fastnn.targets.numpy.Engine` defines it."""
 
     def __init__(
@@ -83,14 +82,10 @@ class Engine(interface.Engine):
         self._predictor = self._family.predictor(self._plan)
         self._training: Plan | None = None  # that of the data last trained on
 
-    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
-        """Return a snapshot of these parameters and slots."""
-        return self._plan.pack([parameters, *slots], self.problem.dtype)
-
-    def unpack(self, snapshot: np.ndarray) -> tuple[Parameters, list[Parameters]]:
-        """Return copies of the parameters and slots in a snapshot."""
-        parameters, *slots = self._plan.unpack(snapshot)
-        return parameters, slots
+    @property
+    def states(self) -> Plan:
+        """How states are laid out: alike for any number of rows."""
+        return self._plan
 
     def snapshot(self) -> np.ndarray:
         """Return parameters and optimizer state as one array that `restore` takes; read only."""
@@ -117,42 +112,16 @@ class Engine(interface.Engine):
     def finite(self) -> bool:
         """Whether all parameters and the optimizer state are finite."""
         if self._host is not None:
-            return bool(np.isfinite(self._host).all())
+            return super().finite()
         with self._session.guarded("looking for numbers that are not finite"):
             return all_finite(self._device, self._session.stream)
 
-    def shuffled(self, keys: np.ndarray, n: int) -> np.ndarray:
-        """Return the numbers 0..n-1 in the order of each key, int64 (keys, n)."""
-        return shuffled(keys, n)
-
-    def train_epochs(
-        self,
-        data: Data,
-        orders: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> list[EpochResult]:
-        """Train some epochs; nothing waits for the host between their steps."""
-        if self.group is not None:
-            (order,), (own,) = orders, rates  # between two epochs, processes talk to each other
-            return [self._train_together(data, order, own, epoch, step, progress)]
-        return self._train(data, orders, rates, epoch, step, progress)
-
-    def _train_together(
-        self,
-        data: Data,
-        order: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None,
-    ) -> EpochResult:
+    def _train_together(self, asked: Epochs) -> EpochResult:
         """Train one epoch, as all processes of the group do.
 
         MPI adds up gradients on the devices if it says that it does, and else on the host.
         """
+        data, (order,), (rates,), epoch, step, progress = asked
         group, shares = self.group, self.shares
         assert group is not None and shares is not None and isinstance(self._family, Tiled)
         if self._given is None:
@@ -216,20 +185,14 @@ class Engine(interface.Engine):
         progress: Callable[[int, float], None] | None = None,
     ) -> EpochResult:
         """Train one epoch in launches that end after the steps that `stops` has."""
-        rows = order[0 : len(data)][None]
-        return self._train(data, rows, rates[None], epoch, step, progress, stops, look)[0]
+        asked = Epochs(data, order[0 : len(data)][None], rates[None], epoch, step, progress)
+        return self._train(asked, stops, look)[0]
 
     def _train(
-        self,
-        data: Data,
-        orders: np.ndarray,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        progress: Callable[[int, float], None] | None,
-        stops: Sequence[int] = (),
-        look: interface.Look | None = None,
+        self, asked: Epochs, stops: Sequence[int] = (), look: interface.Look | None = None
     ) -> list[EpochResult]:
+        """Train some epochs; nothing waits for the host between their steps, but to look on."""
+        data, orders, rates, epoch, step, progress = asked
         epochs, each = rates.shape
         with self._session.lock, self._session.guarded(f"training with the {self.family} kernels"):
             start = time.perf_counter()

@@ -118,6 +118,7 @@ def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
         cuda.syncthreads()
         if by_norm:
             unit = largest_of(sums, largest(act, words, me, team), me, team)
+            cuda.syncthreads()
             total = add_up(sums, squares(act, words, unit, me, team), team, me)
             factor = scale_of(numbers, total, unit)
             all_apply((factor, given))

@@ -32,10 +32,16 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     formula: Any = rules.make_row_loss(ALONE) if rules.make_row_loss else None
 
     @inner
-    def cross_entropy(act, p, d, n, label, share):
+    def top_and_total(act, p, n):
+        """Return the largest of n numbers, and the sum of exp of what each is above it."""
         top, total = top_of(act, p, n), zero
         for j in range(n):
             total += exp(act[U(p + j)] - top)
+        return top, total
+
+    @inner
+    def cross_entropy(act, p, d, n, label, share):
+        top, total = top_and_total(act, p, n)
         for j in range(n):
             hit = one if j == label else zero
             act[U(d + j)] = (exp(act[U(p + j)] - top) / total - hit) * share
@@ -44,10 +50,8 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
     @inner
     def soft_cross_entropy(act, p, d, n, classes, targets, s, share, smoothing):
         """Take sum_j t_j (log sum_i exp(z_i) - z_j) for soft labels t, or a label, smoothed."""
-        top, total = top_of(act, p, n), zero
+        top, total = top_and_total(act, p, n)
         keep, base = one - smoothing, smoothing / real(n)
-        for j in range(n):
-            total += exp(act[U(p + j)] - top)
         soft = targets.shape[1] == n
         label = -1 if soft else classes[U(s)]
         log_total, whole, found = log(total), zero, 0.0

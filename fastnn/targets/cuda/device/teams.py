@@ -12,9 +12,9 @@ from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
 def add_up(sums, own, count, me):
     """Return the sum of the numbers of the first `count` threads, always in one order.
 
-    `sums`, float64, has a place for each thread of the block.
+    `sums`, float64, has a place for each thread of the block; whoever used it before has come to a
+    barrier since.
     """
-    cuda.syncthreads()
     sums[U(me)] = own
     cuda.syncthreads()
     # Four sums at a time: each addition waits for the one before it.
@@ -35,7 +35,6 @@ def add_up(sums, own, count, me):
 @inner
 def largest_of(sums, own, me, team):
     """Return the largest number of all threads; `sums` as for `add_up`."""
-    cuda.syncthreads()
     sums[U(me)] = own
     cuda.syncthreads()
     found = own

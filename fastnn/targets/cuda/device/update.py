@@ -90,8 +90,10 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return what follows the backward pass, for the rules of a recipe.
 
     learning(words, numbers, steps, step, layer) -> Learning.
-    limited(own, g, w): the gradient of a weight with l2 and limit by value; `own` is a `Learning`.
-    ruled(own, w, g, s, t) -> (w, s, t): the rule for a weight.
+    limited4(own, g, w): the gradients of four weights with l2 and limit by value; `own` is a
+    `Learning`.
+    take_in4(own, memory, at, far, w, g, count): the rule for `count` of the four weights w, which
+    lie from `at` on, and their state `far` and twice that behind; zeros are written behind.
     finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
     and column j of a layer that is trained: penalty, limit by value, and the rule, or where the
     norm comes first only keep it.
@@ -137,11 +139,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         )
 
     @inner
-    def ruled(own, w, g, s, t):
-        return stepped(own, w, g, s, t, own.shrink, own.threshold)
-
-    @inner
-    def apply_rule(own, par, at, g, shrink, threshold):
+    def take_in(own, par, at, g, shrink, threshold):
         w = par[U(at)]
         s = par[U(at + own.size)] if slots > 0 else zero
         t = par[U(at + 2 * own.size)] if slots > 1 else zero
@@ -158,45 +156,61 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         return -limit if g < -limit else g
 
     @inner
-    def finish(own, par, act, i, j, g):
-        if i == own.k and not own.bias:
-            return
-        at, shrink, threshold = own.weights + i * own.ldw + j, one, zero
-        if i < own.k:
-            g, shrink, threshold = g + own.l2 * par[U(at)], own.shrink, own.threshold
-        if own.clips:
-            g = clipped(g, own.limit)
-        if own.kept >= 0:
-            act[U(own.kept + at)] = g
-        else:
-            apply_rule(own, par, at, g, shrink, threshold)
-
-    @inner
     def limited(own, g, w):
         g += own.l2 * w
         return clipped(g, own.limit) if own.clips else g
 
     @inner
-    def finish4(own, par, act, i, j, g, count):
-        at, far = own.weights + i * own.ldw + j, own.size
-        w = load(par, at)
+    def held(own, par, i, at, g):
+        """Return the gradient of a number in row i, limited, and what shrinks that number."""
+        shrink, threshold = one, zero
+        if i < own.k:
+            g, shrink, threshold = g + own.l2 * par[U(at)], own.shrink, own.threshold
+        return clipped(g, own.limit) if own.clips else g, shrink, threshold
+
+    @inner
+    def finish(own, par, act, i, j, g):
+        if i == own.k and not own.bias:
+            return
+        at = own.weights + i * own.ldw + j
+        g, shrink, threshold = held(own, par, i, at, g)
+        if own.kept >= 0:
+            act[U(own.kept + at)] = g
+        else:
+            take_in(own, par, at, g, shrink, threshold)
+
+    @inner
+    def limited4(own, g, w):
         g0, g1 = limited(own, g[0], w[0]), limited(own, g[1], w[1])
-        g2, g3 = limited(own, g[2], w[2]), limited(own, g[3], w[3])
-        g = g0, g1, g2, g3
+        return g0, g1, limited(own, g[2], w[2]), limited(own, g[3], w[3])
+
+    @inner
+    def ruled(own, w, g, s, t):
+        return stepped(own, w, g, s, t, own.shrink, own.threshold)
+
+    @inner
+    def take_in4(own, memory, at, far, w, g, count):
+        s = load(memory, at + far) if slots > 0 else w
+        t = load(memory, at + 2 * far) if slots > 1 else w
+        w0, s0, t0 = ruled(own, w[0], g[0], s[0], t[0])
+        w1, s1, t1 = ruled(own, w[1], g[1], s[1], t[1])
+        w2, s2, t2 = ruled(own, w[2], g[2], s[2], t[2])
+        w3, s3, t3 = ruled(own, w[3], g[3], s[3], t[3])
+        store(memory, at, only((w0, w1, w2, w3), count))
+        if slots > 0:
+            store(memory, at + far, only((s0, s1, s2, s3), count))
+        if slots > 1:
+            store(memory, at + 2 * far, only((t0, t1, t2, t3), count))
+
+    @inner
+    def finish4(own, par, act, i, j, g, count):
+        at = own.weights + i * own.ldw + j
+        w = load(par, at)
+        g = limited4(own, g, w)
         if own.kept >= 0:
             store(act, own.kept + at, only(g, count))
         else:
-            s = load(par, at + far) if slots > 0 else w
-            t = load(par, at + 2 * far) if slots > 1 else w
-            w0, s0, t0 = ruled(own, w[0], g[0], s[0], t[0])
-            w1, s1, t1 = ruled(own, w[1], g[1], s[1], t[1])
-            w2, s2, t2 = ruled(own, w[2], g[2], s[2], t[2])
-            w3, s3, t3 = ruled(own, w[3], g[3], s[3], t[3])
-            store(par, at, only((w0, w1, w2, w3), count))
-            if slots > 0:
-                store(par, at + far, only((s0, s1, s2, s3), count))
-            if slots > 1:
-                store(par, at + 2 * far, only((t0, t1, t2, t3), count))
+            take_in4(own, par, at, own.size, w, g, count)
 
     @inner
     def update(par, act, words, numbers, steps, step, layer, rows, me, team):
@@ -278,19 +292,15 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def hold_one(own, par, act, i, at, factor):
-        g = act[U(own.kept + at)]
-        if i < own.k:
-            g += own.l2 * par[U(at)]
-        act[U(own.kept + at)] = clipped(g, own.limit) if own.clips else g
+        act[U(own.kept + at)], _, _ = held(own, par, i, at, act[U(own.kept + at)])
 
     @inner
     def apply_one(own, par, act, i, at, factor):
         if i != own.k or own.bias:
-            g = act[U(own.kept + at)] * factor
+            shrink, threshold = one, zero
             if i < own.k:
-                apply_rule(own, par, at, g, own.shrink, own.threshold)
-            else:
-                apply_rule(own, par, at, g, one, zero)
+                shrink, threshold = own.shrink, own.threshold
+            take_in(own, par, at, act[U(own.kept + at)] * factor, shrink, threshold)
 
     @inner
     def clip_columns(par, words, numbers, steps, step, layer, me, team):
@@ -323,8 +333,8 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     return SimpleNamespace(
         learning=learning,
-        limited=limited,
-        ruled=ruled,
+        limited4=limited4,
+        take_in4=take_in4,
         finish=finish,
         finish4=finish4,
         update=update,

@@ -82,10 +82,8 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     all_trained = bool(words[1:, TRAINED].all())
-    by_rows, update = (
-        make_rows(recipe, words, team, rules, o, t),
-        make_learn(recipe, o, t, all_trained),
-    )
+    by_rows = make_rows(recipe, words, team, rules, o, t)
+    update = make_learn(recipe, o, t, all_trained)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
@@ -214,7 +212,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
             wait(counter, ticket)
             total = learn(
                 rest, memory, now, at_rest, copies, left, sums, losses, scratch, own_words,
-                own_numbers, own_steps, turn, shape, batch, block, sliced, column, edge, high,
+                own_numbers, own_steps, turn, shape, batch, sliced, column, edge, high,
                 share_begin, share_end, place, rows, me, team,
             )  # fmt: skip
             loss_sum += total

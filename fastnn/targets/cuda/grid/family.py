@@ -96,7 +96,7 @@ class Grid:
         assert shape is not None, "reason_against() says where nothing fits"
         rows = row_plan(self.problem, self.rule, shape.rows)
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
-        return GridPlan(rows.words, rows.numbers, shape.scratch, shape)
+        return GridPlan(rows.words, rows.numbers, shape.scratch, rows.dtype, shape)
 
     def predictor(self, plan: Plan) -> Predict:
         """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""

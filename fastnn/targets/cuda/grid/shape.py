@@ -18,6 +18,7 @@ block's rows starts at A row_blocks.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +60,7 @@ def row_plan(problem: Problem, rule: str, rows: int) -> Plan:
     unused = rows * int(words[1, LDX])
     words[1:, [Z, OUTPUT, DELTA]] -= unused
     words[2:, INPUT] -= unused
-    return Plan(words, plan.numbers, plan.scratch_size - unused)
+    return replace(plan, scratch_size=plan.scratch_size - unused)
 
 
 def choose_shape(

@@ -37,9 +37,8 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     `end` are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
     """
     zero = np.dtype(recipe.dtype).type(0)
-    slots = recipe.slots
-    learning, limited, ruled, finish = o.learning, o.limited, o.ruled, o.finish
-    load, store, fma4, copy4 = t.load, t.store, t.fma4, t.copy4
+    learning, finish, limited4, take_in4 = o.learning, o.finish, o.limited4, o.take_in4
+    load, fma4, copy4 = t.load, t.fma4, t.copy4
     leave, whole, arrived, divide, deal = t.leave, t.whole, t.arrived, t.divide, t.deal
 
     @inner
@@ -52,28 +51,6 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
             j = 4 * (e - (r << shape.quad_shift))
             copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + j)
             e += team
-
-    @inner
-    def take_in(own, w, s, t, wanted, g):
-        if wanted:
-            w, s, t = ruled(own, w, limited(own, g, w), s, t)
-        return w, s, t
-
-    @inner
-    def take_in4(own, copies, size, at, count, g):
-        """Take in the gradients of `count` of 4 neighbours, at least 1 of them."""
-        w = load(copies, at)
-        s = load(copies, at + size) if slots > 0 else w
-        t = load(copies, at + 2 * size) if slots > 1 else w
-        w0, s0, t0 = take_in(own, w[0], s[0], t[0], True, g[0])
-        w1, s1, t1 = take_in(own, w[1], s[1], t[1], count > 1, g[1])
-        w2, s2, t2 = take_in(own, w[2], s[2], t[2], count > 2, g[2])
-        w3, s3, t3 = take_in(own, w[3], s[3], t[3], count > 3, g[3])
-        store(copies, at, (w0, w1, w2, w3))
-        if slots > 0:
-            store(copies, at + size, (s0, s1, s2, s3))
-        if slots > 1:
-            store(copies, at + 2 * size, (t0, t1, t2, t3))
 
     @inner
     def learn_slice(
@@ -118,7 +95,10 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
                     q = (turn + (i >> 2)) & 3
                     if i + q < high and j < wide:
                         g = whole(left, q, slot, width, team, parts)
-                        take_in4(learned, copies, size, (i + q) * nb + j, wide - j, g)
+                        at = (i + q) * nb + j
+                        w = load(copies, at)
+                        g = limited4(learned, g, w)
+                        take_in4(learned, copies, at, size, w, g, wide - j)
                     turn += parts
             cuda.syncthreads()
             start += width
@@ -184,7 +164,7 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     @inner
     def learn(
         par, shared, at_x, at_dz, copies, left, sums, losses, scratch, words, numbers, steps, step,
-        shape, batch, block, sliced, column, wide, high, begin, end, place, rows, me, team,
+        shape, batch, sliced, column, wide, high, begin, end, place, rows, me, team,
     ):  # fmt: skip
         if sliced:
             fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)

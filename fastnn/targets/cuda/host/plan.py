@@ -88,11 +88,14 @@ class Plan:
         `fastnn.targets.cuda.host.formulas`; last, the row of `Job.steps` of the first step.
     scratch_size
         Numbers that a batch leaves behind.
+    dtype
+        Of the state and of the scratch.
     """
 
     words: np.ndarray
     numbers: np.ndarray
     scratch_size: int
+    dtype: np.dtype
 
     @property
     def size(self) -> int:
@@ -105,24 +108,26 @@ class Plan:
         return int(self.words[0, STATE])
 
     @property
+    def copies(self) -> int:
+        """How many copies of the parameters a state has: they, and the slots."""
+        return self.state_size // self.size
+
+    @property
     def predicting(self) -> int:
         """Where the parameters that predict begin: the last slot where that is their mean."""
         return self.state_size - self.size if self.words[0, MEAN] else 0
 
-    def pack(self, copies: list[Parameters], dtype: np.dtype) -> np.ndarray:
+    def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return parameters and slots as they lie on the device, (state size,)."""
-        state = np.zeros(self.state_size, dtype)
-        for copy, layers in enumerate(copies):
+        state = np.zeros(self.state_size, self.dtype)
+        for copy, layers in enumerate([parameters, *slots]):
             for layer, arrays in enumerate(layers):
                 rows = np.vstack(arrays)
                 self._rows(state, layer, copy)[: len(rows)] = rows
         return state
 
-    def unpack(self, state: np.ndarray) -> list[Parameters]:
-        """Return copies of the parameters and of each slot out of what `pack` gave."""
-        return [self._unpack(state, copy) for copy in range(self.state_size // self.size)]
-
-    def _unpack(self, state: np.ndarray, copy: int) -> Parameters:
+    def unpack_copy(self, state: np.ndarray, copy: int) -> Parameters:
+        """Return copies of the parameters out of what `pack` gave for 0, or of a slot from 1 on."""
         found: Parameters = []
         for layer, word in enumerate(self.words[1:]):
             rows = self._rows(state, layer, copy)
@@ -209,7 +214,7 @@ def make_plan(
         above = word[OUTPUT] = take(batch * word[LDN])
         word[Z] = take(batch * word[LDN]) if word[NEEDS_Z] else above
         word[DELTA] = take(batch * word[LDN])
-    return Plan(words, _numbers(problem, own_rule), take.used)
+    return Plan(words, _numbers(problem, own_rule), take.used, problem.dtype)
 
 
 def without_limits(plan: Plan, problem: Problem) -> tuple[np.ndarray, np.ndarray]:

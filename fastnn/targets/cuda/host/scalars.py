@@ -1,4 +1,4 @@
-"""What changes from step to step and epoch to epoch, worked out before training begins."""
+"""What changes from step to step, worked out before training begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.inputs.problem import Problem
-from fastnn.random.keys import random_key
 from fastnn.rules.updates import make_factors
 
 if TYPE_CHECKING:
@@ -106,17 +105,3 @@ def share_steps(
     usual = shares.in_all * mean
     found[:, INVERSE] = np.divide(1.0, usual, out=np.zeros(len(table)), where=usual > 0)
     return found
-
-
-def layer_keys(problem: Problem, keyed: list[tuple[int, range]]) -> np.ndarray:
-    """Return the keys of random numbers, uint64 (networks epochs, 2 layers): see `Job.keys`.
-
-    `keyed` has the seed of each network and the numbers of its epochs.
-    """
-    uses = range(2 * len(problem.network.dense))
-    keys = [
-        [random_key(seed, each, use) | 1 for use in uses]
-        for seed, epochs in keyed
-        for each in epochs
-    ]
-    return np.array(keys, np.uint64)

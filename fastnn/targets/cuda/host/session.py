@@ -19,6 +19,7 @@ from fastnn.errors import DeviceFailure
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import Problem
+from fastnn.random.many_keys import layer_keys
 from fastnn.storage.kernels.kernel_cache import CompileNotice
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, RESULT_FIELDS, WEIGHT_SUM, Family, Job
 from fastnn.targets.cuda.host.compiling import compile_all
@@ -34,7 +35,6 @@ from fastnn.targets.cuda.host.numba_cuda import (
     reached,
 )
 from fastnn.targets.cuda.host.plan import Plan
-from fastnn.targets.cuda.host.scalars import layer_keys
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
 # A launch takes about this long, so that progress shows and Ctrl-C does not wait; the next one is
@@ -152,13 +152,15 @@ class Session:
         scratches
             How many rows of scratch.
         """
+        uses = 2 * len(self._problem.network.dense)
+        keys = np.concatenate([layer_keys(seed, epochs, uses) for seed, epochs in keyed])
         return Job(
             state=state,
             scratch=self.scratch(plan, scratches),
             words=self.put_once("words", plan.words),
             numbers=self.put_once("numbers", plan.numbers if numbers is None else numbers),
             steps=self.put("steps", steps),
-            keys=self.put("keys", layer_keys(self._problem, keyed)),
+            keys=self.put("keys", keys),
             orders=orders,
             results=self.put("results", np.zeros((len(orders), RESULT_FIELDS))),
             bad=self.put("bad", np.full(len(keyed), -1, np.int64)),

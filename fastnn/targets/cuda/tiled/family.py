@@ -146,7 +146,7 @@ class Tiled:
             What `add_up` returned last.
         """
         self._set_clock(0, stream)
-        gradient, update = self._gradient(plan), self._applied(plan, summed=True)
+        gradient, update = self._gradient(plan), self._applied(summed=True)
         for step in range(steps):
             self._put(gradient, bare, stream)
             bad = job.bad.copy_to_host(stream=stream)
@@ -243,7 +243,7 @@ class Tiled:
 
     def _step(self, plan: Plan) -> list[Launch]:
         """Return the launches of a step."""
-        return self._gradient(plan) + self._applied(plan)
+        return self._gradient(plan) + self._applied()
 
     def _gradient(self, plan: Plan) -> list[Launch]:
         """Return the launches up to the gradient, or where nothing waits for it, to the rule."""
@@ -266,7 +266,7 @@ class Tiled:
             steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
         return steps
 
-    def _applied(self, plan: Plan, summed: bool = False) -> list[Launch]:
+    def _applied(self, summed: bool = False) -> list[Launch]:
         """Return the launches that come after the gradient, which may be a sum over processes."""
         k, network = make_kernels(self._recipe), self.problem.network
         own_rule = self.rule == self.problem.optimizer.rule

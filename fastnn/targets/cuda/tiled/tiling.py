@@ -14,7 +14,7 @@ from fastnn.targets.cuda.tiled.core import Tile
 from fastnn.targets.cuda.tiled.gemm import shared_bytes
 
 
-def large_tile(dtype: np.dtype[Any], precision: str = "float32") -> Tile:
+def large_tile(precision: str = "float32") -> Tile:
     """Return the tile that keeps a device busiest, where a product has enough of them."""
     if precision == "float32":
         return Tile(128, 128, 8, 8, 8)
@@ -29,7 +29,7 @@ def tiles_for(dtype: np.dtype[Any], precision: str = "float32") -> list[Tile]:
 
     The last one is for long sums: eight warps share the depth, in float64 four.
     """
-    large = large_tile(dtype, precision)
+    large = large_tile(precision)
     if precision == "float32":
         groups = 32 // dtype.itemsize
         long = Tile(32, 16, 16 * groups, 4, 4, groups)
