@@ -5,11 +5,21 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_driver import no_driver, with_device
 from trainer_cases import TARGETS
 
-from fastnn import SGD, Dense, InvalidInput, LayerNorm, Network, TargetUnavailable
+from fastnn import (
+    SGD,
+    Dense,
+    Ensemble,
+    InvalidInput,
+    LayerNorm,
+    Network,
+    TargetUnavailable,
+    Trainer,
+)
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu import bfloat16
 from fastnn.targets.cuda.host import availability
@@ -39,7 +49,7 @@ def problem_of(units=4, batch_size=8, precision="float32") -> Problem:
 def test_auto_chooses_the_processor_where_there_is_no_device_and_says_so(monkeypatch):
     no_driver(monkeypatch)
     reason = "auto chose cpu: no CUDA device (driver library not found)"
-    assert choose("auto") == choose("auto", problem_of(2048, 64)) == ("cpu", reason)
+    assert choose("auto", problem_of(2048, 64)) == ("cpu", reason)
 
 
 def test_auto_chooses_a_device_for_work_that_is_worth_it(monkeypatch):
@@ -69,6 +79,21 @@ def test_auto_asks_no_driver_where_there_is_little_work(monkeypatch):
     with_device(monkeypatch)
     monkeypatch.setattr(availability, "driver", lambda: pytest.fail("the driver is asked"))
     assert choose("auto", problem_of(4, 8))[0] == "cpu"
+    assert choose("auto") == ("auto", "")
+
+
+def test_auto_asks_no_driver_where_a_small_model_is_loaded(monkeypatch, tmp_path):
+    with_device(monkeypatch)
+    monkeypatch.setattr(availability, "driver", lambda: pytest.fail("the driver is asked"))
+    network = Network(4, [Dense(3, "relu"), Dense(2)])
+    X = np.random.default_rng(0).standard_normal((40, 4), np.float32)
+    trainer = Trainer(network, target="auto")
+    trainer.fit(X, (X[:, 0] > 0).astype(int), epochs=5)
+    trainer.save(tmp_path / "model")
+    Ensemble([trainer]).save(tmp_path / "ensemble")
+    for target in (None, "auto"):
+        assert Trainer.load(tmp_path / "model", target=target).target == "auto"
+        assert Ensemble.load(tmp_path / "ensemble", target=target).predict(X).shape == (40,)
 
 
 def test_operations_of_a_step_are_those_of_its_products():

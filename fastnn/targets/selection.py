@@ -70,8 +70,8 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
         One of `TARGETS`, or "cuda:N", the device of that number; "cuda" is the one that is current
         in this thread (see `new_engine`), or where several processes train together that of each.
     problem
-        What is to be computed, if that is known: its precision has to be one of the target's, and
-        "auto" takes CUDA only for work that is worth it.
+        What is to be computed: its precision has to be one of the target's, and "auto" takes CUDA
+        only for work that is worth it. None: that is not known yet, and "auto" stays "auto".
     restarts
         How many such problems are trained side by side.
 
@@ -87,7 +87,8 @@ def choose(name: Any, problem: Problem | None = None, restarts: int = 1) -> tupl
     if kind == "cuda" and problem and (lacking := _lacks(problem)):
         raise InvalidInput(f"target {name!r} {lacking}; use target='cpu' or 'auto'")
     if kind == "auto":
-        return _choose_for(problem, precision, restarts)
+        # Without work that is worth it no driver is asked: see `_choose_for`.
+        return (name, "") if problem is None else _choose_for(problem, restarts)
     if kind == "cuda":
         from fastnn.targets.cuda.host import availability
 
@@ -129,18 +130,19 @@ def _lacks(problem: Problem) -> str:
     return ""
 
 
-def _choose_for(problem: Problem | None, precision: Precision, restarts: int) -> tuple[Target, str]:
+def _choose_for(problem: Problem, restarts: int) -> tuple[Target, str]:
     """Return what "auto" stands for, and why."""
     from fastnn.targets.cuda.host import availability
     from fastnn.targets.cuda.host.worthwhile import why_not
 
+    precision = problem.precision
     if availability.simulated():
         against = "CUDA is Numba's simulator here, which is for tests"
-    elif problem and (lacking := _lacks(problem)):
+    elif lacking := _lacks(problem):
         against = f"CUDA {lacking}"
-    elif problem and problem.network.inputs is None:
+    elif problem.network.inputs is None:
         against = "the network does not know its number of inputs yet"
-    elif problem and not _cpu_lacks(precision) and (little := why_not(problem, restarts)):
+    elif not _cpu_lacks(precision) and (little := why_not(problem, restarts)):
         # The driver is not asked: a process that has started it cannot use CUDA after a fork.
         against = little
     elif not availability.devices():
