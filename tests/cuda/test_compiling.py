@@ -88,19 +88,22 @@ def test_layers_and_kernels_share_what_they_compile(
     assert not any("Literal" in types for _, types in functions)
 
 
-def test_a_block_compiles_nothing_that_its_layers_have_no_use_for(
-    functions: list[tuple[str, str]],
+@pytest.mark.parametrize(("family", "clip_norm"), [("block", 1.0), ("grid", None)])
+def test_nothing_is_compiled_that_layers_have_no_use_for(
+    functions: list[tuple[str, str]], family: str, clip_norm: float | None
 ) -> None:
     def names() -> set[str]:
         found = {name.rpartition(".")[2] for name, _ in functions}
         functions.clear()
         return found
 
+    activation = {"block": "softplus", "grid": "hardtanh"}[family]  # that no other test has
     rowwise, by_norm = {"forward_rows", "backward_rows", "softmax_row"}, {"squares", "largest"}
-    compile_for(Dense(5, "softplus"), Dense(3))
+    compile_for(Dense(5, activation), Dense(3), family=family)
     assert not names() & (rowwise | by_norm)
-    compile_for(Dense(5, "softmax"), Dense(4, "softplus"), Dense(3), clip_norm=1.0)
-    assert names() >= rowwise | by_norm
+    layers = Dense(5, "softmax"), Dense(4, activation), Dense(3)
+    compile_for(*layers, family=family, clip_norm=clip_norm)
+    assert names() >= rowwise | (by_norm if clip_norm else set())
 
 
 def test_garbage_is_looked_for_again_after_a_compilation(

@@ -110,12 +110,11 @@ def test_a_launch_takes_a_fifth_of_a_second_however_large_the_network_is() -> No
     def pieces_of(steps: int, pace: float, expected: float = 0.0) -> list[int]:
         pieces.clear()
         family = SimpleNamespace(
-            train=lambda job, plan, begin, end, stream: pieces.append(end - begin),
-            seconds=lambda problem, limits: expected,
+            train=lambda job, plan, begin, end, stream: pieces.append(end - begin)
         )
         chunks = [Chunk(0, steps, cast(Any, SimpleNamespace(_asdict=dict)))]
         job = cast(Any, SimpleNamespace(_replace=lambda: None))
-        session.run(cast(Any, family), job, cast(Any, None), chunks, steps, seconds_per_row=pace)
+        session.run(cast(Any, family), job, cast(Any, None), chunks, steps, expected, pace)
         return list(pieces)
 
     assert pieces_of(100, 0.01 / 4) == [20] * 5
@@ -125,7 +124,10 @@ def test_a_launch_takes_a_fifth_of_a_second_however_large_the_network_is() -> No
     assert pieces_of(600, math.inf) == [256, 256, 88]
 
 
-def test_networks_side_by_side_take_launches_of_their_rounds() -> None:
+def test_networks_side_by_side_take_launches_of_their_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And a short one at first, when nothing is known but an estimate."""
     from fastnn.targets.cuda.batched_models import Several
     from fastnn.targets.cuda.block.family import Block
     from fastnn.targets.cuda.host.numba_cuda import limits
@@ -133,5 +135,13 @@ def test_networks_side_by_side_take_launches_of_their_rounds() -> None:
     problem = problem_of(5, [Dense(3)], dtype="float32", batch_size=4)
     rounds = 3 * limits().sms
     several = Several([problem] * (rounds - limits().sms + 1))
-    expected = 3 * Block.seconds(problem, limits()) / problem.batch_size
-    assert several.seconds_per_row == pytest.approx(expected)
+    given, run = list[Any](), several._session.run
+    monkeypatch.setattr(
+        several._session, "run", lambda *all: (given.append(all[-2:]), run(*all))[1]
+    )
+    data, seat = data_of(problem, 12), several.seats[0]
+    for epoch in range(2):
+        seat.train_epochs(data, np.arange(12)[None], np.full((1, 3), 0.1), epoch, 3 * epoch)
+    (expected, pace), (_, known) = given
+    assert expected == pytest.approx(3 * Block.seconds(problem, limits()))
+    assert pace == math.inf and math.isfinite(known)

@@ -8,6 +8,7 @@ these find them done.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -182,7 +183,7 @@ class Several:
     seats
         Their engines.
     seconds_per_row
-        About what a row takes all of them.
+        What a row takes all of them, as far as known; infinite at first.
     """
 
     def __init__(self, problems: list[Problem], device: int | None = None) -> None:
@@ -199,8 +200,7 @@ class Several:
         self._predictor = Predictor(problem, self._rule, self.plan, has)
         # They come to the SMs in rounds.
         rounds = -(-len(problems) // has.sms)
-        step = rounds * Block.seconds(problem, has)
-        self.seconds_per_row = step / problem.batch_size
+        self._expected, self.seconds_per_row = rounds * Block.seconds(problem, has), math.inf
         self.seats, self._prepared = [Seat(self, each) for each in problems], False
 
     def prepare(self) -> None:
@@ -300,8 +300,8 @@ class Several:
                 steps=steps, numbers=numbers, scratches=1 if resident else networks,
             )  # fmt: skip
             chunks, start = [Chunk(0, epochs * each, placed)], time.perf_counter()
-            pace = self.seconds_per_row
-            session.run(self._family, job, plan, chunks, epochs * each, seconds_per_row=pace)
+            pace = self._expected, self.seconds_per_row
+            session.run(self._family, job, plan, chunks, epochs * each, *pace)
             states = job.state.copy_to_host(stream=session.stream)
             found, bad = session.results(job)
             # Of all networks together.

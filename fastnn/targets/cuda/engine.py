@@ -213,11 +213,12 @@ class Engine(CompiledEngine):
                 rows, placed = orders, source
                 chunks = iter([Chunk(0, epochs * each, placed)])
             job = self._job(plan, placed, rows, np.concatenate(tables), epoch)
-            pace = self.seconds_per_row
+            expected = self._family.seconds(self.problem, self._session.limits)
+            pace = expected, self.seconds_per_row
             if look is not None:
                 chunks = self._looked_on(chunks, job, stops, look)
             self._host = None  # from here on the device is ahead of it
-            self._session.run(self._family, job, plan, chunks, epochs * each, progress, pace)
+            self._session.run(self._family, job, plan, chunks, epochs * each, *pace, progress)
             found, bad = self._session.results(job)
             if bad[0] < 0:
                 self.seconds_per_row = (time.perf_counter() - start) / orders.size

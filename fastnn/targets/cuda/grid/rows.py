@@ -94,6 +94,7 @@ def make_rows(
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one, layers, outputs = real(0), real(1), len(words) - 1, int(words[0, OUTPUTS])
+    rowwise = bool((words[1:, ROWWISE] > 0).any())  # else nothing of that is compiled
     exp, log, by_class = rules.exp, rules.log, recipe.by_class
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
@@ -337,19 +338,25 @@ def make_rows(
         all_handed((act, scratch, words, shape, batch, row, count, me, team))
 
     @inner
+    def rows_of_layer(layer, act, words, numbers, keys, count, first, me, team):
+        if rowwise:
+            if words[1 + layer, ROWWISE] > 0:
+                forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
+                cuda.syncthreads()
+
+    @inner
     def forward_layer(layer, given):
         par, act, left, words, numbers, keys, count, first, me, team = given
         forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
-        if words[1 + layer, ROWWISE] > 0:
-            forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
-            cuda.syncthreads()
+        rows_of_layer(layer, act, words, numbers, keys, count, first, me, team)
 
     @inner
     def backward_layer(layer, given):
         par, act, left, words, numbers, keys, count, first, me, team = given
-        if words[1 + layer, ROWWISE] > 0:
-            backward_rows(act, words, layer, count, me, team)
-            cuda.syncthreads()
+        if rowwise:
+            if words[1 + layer, ROWWISE] > 0:
+                backward_rows(act, words, layer, count, me, team)
+                cuda.syncthreads()
         if layer > 0:
             backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
 
@@ -364,9 +371,7 @@ def make_rows(
         """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
         first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
                     me, team)  # fmt: skip
-        if words[1, ROWWISE] > 0:
-            forward_rows(act, words, numbers, keys, 0, count, first, True, me, team)
-            cuda.syncthreads()
+        rows_of_layer(0, act, words, numbers, keys, count, first, me, team)
         layer_given = par, act, left, words, numbers, keys, count, first, me, team
         further(layer_given)
         entries = row_losses(act, left, sums, given, words, numbers, weighted, steps, step, classes,

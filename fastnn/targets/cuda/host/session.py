@@ -194,17 +194,19 @@ class Session:
         plan: Plan,
         chunks: Iterable[Chunk],
         steps: int,
+        expected: float,
+        seconds_per_row: float,
         report: Report | None = None,
-        seconds_per_row: float = math.inf,
     ) -> None:
         """Do all steps, in launches of about `LAUNCH_SECONDS` of which two are under way.
 
-        `seconds_per_row` is what training takes, infinity where that is not known.
+        `seconds_per_row` is what training takes, infinity where that is not known: then a step may
+        take the `expected` seconds.
         """
         per_step = seconds_per_row * self._problem.batch_size
         if not math.isfinite(per_step):
-            # What a step should take; if the estimate is far off, the first launch alone is long.
-            per_step = max(LAUNCH_SECONDS / FIRST_STEPS, family.seconds(self._problem, self.limits))
+            # If the estimate is far off, the first launch alone is long.
+            per_step = max(LAUNCH_SECONDS / FIRST_STEPS, expected)
         count = max(1, int(LAUNCH_SECONDS / per_step))
         waiting: list[tuple[Any, int]] = []
         try:
