@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fastnn.random.shuffling import shuffled
-from fastnn.targets.engine import Engine, Progress
+from fastnn.targets.engine import Engine, Look, Progress
 
 if TYPE_CHECKING:
     from fastnn.inputs.data import Data
     from fastnn.inputs.parameters import Parameters
     from fastnn.inputs.problem import EpochResult
+    from fastnn.random.windows import InOrder
 
 
 class Epochs(NamedTuple):
@@ -88,9 +90,28 @@ class CompiledEngine(Engine):
         # Between two epochs, processes talk to each other.
         return self._train(asked) if self.group is None else [self._train_together(asked)]
 
+    def train_epoch_in_parts(
+        self,
+        data: Data,
+        order: np.ndarray | InOrder,
+        rates: np.ndarray,
+        epoch: int,
+        step: int,
+        stops: Sequence[int],
+        look: Look,
+        progress: Progress | None = None,
+    ) -> EpochResult:
+        """Train one epoch, and look on after the steps that `stops` has."""
+        asked = Epochs(data, order, rates[None], epoch, step, progress)
+        return self._train_in_parts(asked, stops, look)
+
     @abstractmethod
     def _train(self, asked: Epochs) -> list[EpochResult]:
         """Train some epochs, as `train_epochs` says."""
+
+    def _train_in_parts(self, asked: Epochs, stops: Sequence[int], look: Look) -> EpochResult:
+        """Train one epoch, whose order `orders` is, as `train_epoch_in_parts` says."""
+        raise NotImplementedError  # of what trains several networks, which `hides_steps` says
 
     def _train_together(self, asked: Epochs) -> EpochResult:
         """Train one epoch, as all processes of the group do."""

@@ -18,7 +18,6 @@ from fastnn.inputs.data import Data
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
 from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.random.many_keys import layer_keys
-from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss, train_apart
 from fastnn.rules.activations import RRELU_MEAN
@@ -248,16 +247,8 @@ class Engine(CompiledEngine):
             for each in zip(results, *zip(*found, strict=True), strict=True)
         ]
 
-    def train_epoch_in_parts(
-        self,
-        data: Data,
-        order: np.ndarray | InOrder,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        stops: Sequence[int],
-        look: interface.Look,
-        progress: Callable[[int, float], None] | None = None,
+    def _train_in_parts(
+        self, asked: Epochs, stops: Sequence[int], look: interface.Look
     ) -> EpochResult:
         """Train one epoch in a compiled call for each part, which begins where the last one ended.
 
@@ -265,13 +256,11 @@ class Engine(CompiledEngine):
         the tiles that threads claim, and for the stop that has ended that one's threads; and each
         has only its own part of the order. Steps that overlap have one part, the first of these.
         """
-        batch, n = self._batch, self._places(data)
+        order, (rates,), progress = asked.orders, asked.rates, asked.progress
+        batch, n = self._batch, self._places(asked.data)
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
-            begun, done = (
-                self._begin(Epochs(data, NO_ROWS[None], rates[None], epoch, step), True),
-                0,
-            )
+            begun, done = self._begin(asked._replace(orders=NO_ROWS[None]), True), 0
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop

@@ -7,7 +7,7 @@ the last good epoch left them, which is what remains when a device fails.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,8 @@ from fastnn.errors import InvalidInput
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import DeviceArray
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.random.windows import InOrder
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss
-from fastnn.targets import engine as interface
 from fastnn.targets.compiled import CompiledEngine, Epochs
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, read_results
@@ -41,6 +39,7 @@ from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 from fastnn.targets.cuda.host.sums import Sums
 from fastnn.targets.cuda.tiled.family import Tiled
+from fastnn.targets.engine import Look
 from fastnn.threads.pool import TICK_SECONDS
 
 
@@ -173,23 +172,13 @@ class Engine(CompiledEngine):
             self._session.close()
             self._session = Session(self.problem, self._go_back, number)
 
-    def train_epoch_in_parts(
-        self,
-        data: Data,
-        order: np.ndarray | InOrder,
-        rates: np.ndarray,
-        epoch: int,
-        step: int,
-        stops: Sequence[int],
-        look: interface.Look,
-        progress: Callable[[int, float], None] | None = None,
-    ) -> EpochResult:
+    def _train_in_parts(self, asked: Epochs, stops: Sequence[int], look: Look) -> EpochResult:
         """Train one epoch in launches that end after the steps that `stops` has."""
-        asked = Epochs(data, order[0 : len(data)][None], rates[None], epoch, step, progress)
-        return self._train(asked, stops, look)[0]
+        order = asked.orders[0 : len(asked.data)]
+        return self._train(asked._replace(orders=order[None]), stops, look)[0]
 
     def _train(
-        self, asked: Epochs, stops: Sequence[int] = (), look: interface.Look | None = None
+        self, asked: Epochs, stops: Sequence[int] = (), look: Look | None = None
     ) -> list[EpochResult]:
         """Train some epochs; nothing waits for the host between their steps, but to look on."""
         data, orders, rates, epoch, step, progress = asked
@@ -226,7 +215,7 @@ class Engine(CompiledEngine):
         return read_results(found, int(bad[0]), each, whole)
 
     def _looked_on(
-        self, chunks: Iterator[Chunk], job: Job, stops: Sequence[int], look: interface.Look
+        self, chunks: Iterator[Chunk], job: Job, stops: Sequence[int], look: Look
     ) -> Iterator[Chunk]:
         """Yield chunks that end after the steps that `stops` has, and call `look` after these.
 

@@ -18,6 +18,7 @@ from numba import float64, from_dtype, int64
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.block.predict import Predictor
 from fastnn.targets.cuda.device.intrinsics import make_prefetch
+from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
 from fastnn.targets.cuda.device.teams import add_up, copy, fill, largest_of
@@ -39,7 +40,6 @@ from fastnn.targets.cuda.host.plan import (
     BATCH,
     KEPT,
     OUTPUTS,
-    ROWWISE,
     SAMPLES,
     STATE,
     TRAINED,
@@ -62,9 +62,9 @@ def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
     Nothing is compiled that the layers of a plan with these words have no use for.
     """
     layers, first_trained = len(plan) - 1, int(plan[1:, TRAINED].argmax())
-    rowwise, by_norm = bool((plan[1:, ROWWISE] > 0).any()), bool(plan[0, KEPT] >= 0)
-    gather, forward, forward_rows, loss = o.gather, o.forward, o.forward_rows, o.loss
-    last_derivative, backward, backward_rows = o.last_derivative, o.backward, o.backward_rows
+    by_norm, (forward_rows, backward_rows) = bool(plan[0, KEPT] >= 0), make_rowwise(o, plan)
+    gather, forward, loss = o.gather, o.forward, o.loss
+    last_derivative, backward = o.last_derivative, o.backward
     update, apply, clip_columns = o.update, o.apply, o.clip_columns
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
@@ -73,18 +73,12 @@ def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
         par, act, words, numbers, keys, rows, first, me, team = given
         forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
         cuda.syncthreads()
-        if rowwise:
-            if words[1 + layer, ROWWISE] > 0:
-                forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
-                cuda.syncthreads()
+        forward_rows(act, words, numbers, keys, layer, rows, first, me, team)
 
     @inner
     def backward_layer(layer, given):
         par, act, words, numbers, keys, rows, first, me, team = given
-        if rowwise:
-            if words[1 + layer, ROWWISE] > 0:
-                backward_rows(act, words, layer, rows, me, team)
-                cuda.syncthreads()
+        backward_rows(act, words, layer, rows, me, team)
         if layer > first_trained:
             backward(par, act, words, numbers, keys, layer, rows, first, me, team)
             cuda.syncthreads()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import cache
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.epilogue import make_epilogue
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
-from fastnn.targets.cuda.host.numba_cuda import I32, U, inner, quotient
+from fastnn.targets.cuda.host.numba_cuda import I32, U, cuda, inner, quotient
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     DELTA,
@@ -293,3 +294,30 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         backward_rows=backward_rows,
         fill_ones=fill_ones,
     )
+
+
+def make_rowwise(o: SimpleNamespace, plan: np.ndarray) -> tuple[Any, Any]:
+    """Return ``forward(...)`` and ``backward(...)``: those of softmax and hardmax, for a block.
+
+    They do what `o.forward_rows`, in training, and `o.backward_rows` do, where a layer is one of
+    those, and then wait for the block. Of a plan with these words that has no such layer, nothing
+    is compiled.
+    """
+    some = bool((plan[1:, ROWWISE] > 0).any())
+    forward_rows, backward_rows = o.forward_rows, o.backward_rows
+
+    @inner
+    def forward(act, words, numbers, keys, layer, rows, first, me, team):
+        if some:
+            if words[1 + layer, ROWWISE] > 0:
+                forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
+                cuda.syncthreads()
+
+    @inner
+    def backward(act, words, layer, rows, me, team):
+        if some:
+            if words[1 + layer, ROWWISE] > 0:
+                backward_rows(act, words, layer, rows, me, team)
+                cuda.syncthreads()
+
+    return forward, backward

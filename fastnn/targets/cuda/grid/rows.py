@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.targets.cuda.device.elementary import top_of
+from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
@@ -24,7 +25,6 @@ from fastnn.targets.cuda.host.plan import (
     LDX,
     OUTPUT,
     OUTPUTS,
-    ROWWISE,
     TRAINABLE,
     WEIGHTS,
     K,
@@ -94,11 +94,10 @@ def make_rows(
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one, layers, outputs = real(0), real(1), len(words) - 1, int(words[0, OUTPUTS])
-    rowwise = bool((words[1:, ROWWISE] > 0).any())  # else nothing of that is compiled
+    forward_rows, backward_rows = make_rowwise(o, words)
     exp, log, by_class = rules.exp, rules.log, recipe.by_class
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
-    forward_rows, backward_rows = o.forward_rows, o.backward_rows
     loss, last_derivative = o.loss, o.last_derivative
     load, store, add4 = t.load, t.store, t.add4
     divide, deal = t.divide, t.deal
@@ -338,25 +337,15 @@ def make_rows(
         all_handed((act, scratch, words, shape, batch, row, count, me, team))
 
     @inner
-    def rows_of_layer(layer, act, words, numbers, keys, count, first, me, team):
-        if rowwise:
-            if words[1 + layer, ROWWISE] > 0:
-                forward_rows(act, words, numbers, keys, layer, count, first, True, me, team)
-                cuda.syncthreads()
-
-    @inner
     def forward_layer(layer, given):
         par, act, left, words, numbers, keys, count, first, me, team = given
         forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
-        rows_of_layer(layer, act, words, numbers, keys, count, first, me, team)
+        forward_rows(act, words, numbers, keys, layer, count, first, me, team)
 
     @inner
     def backward_layer(layer, given):
         par, act, left, words, numbers, keys, count, first, me, team = given
-        if rowwise:
-            if words[1 + layer, ROWWISE] > 0:
-                backward_rows(act, words, layer, count, me, team)
-                cuda.syncthreads()
+        backward_rows(act, words, layer, count, me, team)
         if layer > 0:
             backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
 
@@ -371,7 +360,7 @@ def make_rows(
         """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
         first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
                     me, team)  # fmt: skip
-        rows_of_layer(0, act, words, numbers, keys, count, first, me, team)
+        forward_rows(act, words, numbers, keys, 0, count, first, me, team)
         layer_given = par, act, left, words, numbers, keys, count, first, me, team
         further(layer_given)
         entries = row_losses(act, left, sums, given, words, numbers, weighted, steps, step, classes,
