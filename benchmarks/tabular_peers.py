@@ -154,7 +154,7 @@ def _sklearn_mlp(split: Split, seed: int) -> Predict:
     return model.predict if regression else model.predict_proba
 
 
-def _pytabkit(name: str) -> Callable[[Split, int], Predict]:
+def _pytabkit(name: str, **settings: Any) -> Callable[[Split, int], Predict]:
     """Return the fit of a network of pytabkit's, which takes no missing numbers: medians do."""
 
     def fit(split: Split, seed: int) -> Predict:
@@ -162,7 +162,7 @@ def _pytabkit(name: str) -> Callable[[Split, int], Predict]:
 
         regression = split.task == "regression"
         kind = getattr(pytabkit, f"{name}_{'Regressor' if regression else 'Classifier'}")
-        model = kind(device="cpu", n_threads=1, random_state=seed)
+        model = kind(device="cpu", n_threads=1, random_state=seed, **settings)
         medians = split.train.X.median(numeric_only=True)
         held_out = split.validation.X.fillna(medians), split.validation.y
         model.fit(split.train.X.fillna(medians), split.train.y, *held_out)
@@ -185,6 +185,9 @@ PEERS: dict[str, Peer] = {
 }
 LIMITED = "fastnn-10s"
 """fastnn with little time: no peer of the others, as all of them take as long as they want."""
+STOPPED_AFTER = 25  # epochs
+STOPPED = f"tabm-{STOPPED_AFTER}"
+"""TabM-D that is stopped long before it stops itself, on a table that would take it hours."""
 FEWER = {f"fastnn-{members}": members for members in (1, 2, 4, 8)}
 """fastnn with fewer members than by default, for how much time it needs to be as good as a peer."""
 PEERS_AND_LIMITED = {
@@ -194,7 +197,11 @@ PEERS_AND_LIMITED = {
         name: Peer(f"fastnn, n_members={members}", _fastnn_with(members), "fastnn", "fastnn")
         for name, members in FEWER.items()
     },
-}
+    STOPPED: Peer(
+        f"TabM-D, {STOPPED_AFTER} epochs", _pytabkit("TabM_D", n_epochs=STOPPED_AFTER),
+        "pytabkit", "pytabkit", slow=True,
+    ),
+}  # fmt: skip
 PAIR = ("fastnn", "lightgbm")
 AVERAGE = "+".join(PAIR)
 TITLES = {name: peer.title for name, peer in PEERS_AND_LIMITED.items()} | {

@@ -86,10 +86,14 @@ def overview(
     """Yield the table of one measure: a row for each table, a column for each peer."""
     tasks = results.tasks()
     measures = {name: OVERVIEWS[title](tasks[name]) for name in names}
-    if not any(measures.values()):
+    shown = [
+        name for name in names
+        if measures[name] and any(results.of(name, peer, seeds) for peer in peers)
+    ]  # fmt: skip
+    if not shown:
         return
     yield from heading(title, *(TITLES[peer] for peer in peers))
-    for name in filter(measures.__getitem__, names):
+    for name in shown:
         measure = measures[name]
         found = [results.values(name, peer, seeds, measure) for peer in peers]
         means = [float(np.mean(values)) for values in found if values]
@@ -251,7 +255,7 @@ def equals(results: Results, names: Sequence[str], seeds: int) -> Iterator[Equal
     any question of how much it takes to be as good as another.
     """
     tasks = results.tasks()
-    for peer in (peer for peer, known in PEERS.items() if known.slow):
+    for peer in (peer for peer, known in PEERS_AND_LIMITED.items() if known.slow):
         for name in names:
             if not results.of(name, peer, seeds) or not results.of(name, PAIR[0], seeds):
                 continue

@@ -212,6 +212,7 @@ def kept(file: Path) -> None:
     add("computers", "fastnn-2", 0, 141.0, 0.2)
     add("computers", "fastnn-2", 1, 141.0, 0.6)
     add("computers", "fastnn-4", 0, 140.5, 0.8)
+    add("computers", tabular_peers.STOPPED, 0, 141.5, 4.0)
 
 
 def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
@@ -245,15 +246,26 @@ def test_a_file_gives_the_tables_without_fits_and_puts_them_into_a_readme(
     assert equal[1:] == [
         ["TabM-D, california, RMSE", "42000 (1 of 3)", "40", "43000", "4.0", "–", "–", "–"],
         ["TabM-D, computers, RMSE", "141.00 (1 of 3)", "8", "140.00", "4.0", "2", "141.00", "20.0"],
-    ]
+        [f"{tabular_peers.TITLES[tabular_peers.STOPPED]}, computers, RMSE",
+         "141.50 (1 of 3)", "4", "140.00", "2.0", "2", "141.00", "10.0"],
+    ]  # fmt: skip
     assert [[row[0], row[1], *row[4:]] for row in settings[1:]] == [
         ["1, TabM-D", "1", "0", "0", "80.0"],
         ["2, TabM-D", "1", "1", "1", "20.0"],
         ["4, TabM-D", "1", "1", "1", "10.0"],
         ["the defaults, TabM-D", "2", "1", "0", "4.0"],
     ]
-    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "yes"]
-    assert [row[2] for row in held[-2:]] == ["never as good", "20.0 times"]
+    assert [row[-1] for row in held[1:]] == ["yes", "no", "yes", "no", "yes", "yes"]
+    assert [row[2] for row in held[-3:]] == ["never as good", "20.0 times", "10.0 times"]
+
+
+def test_fits_that_are_compared_with_nothing_have_no_tables_of_measures():
+    results = tabular_records.Results(Path())
+    results.add(("california", tabular_peers.LIMITED, 0), "regression", {"RMSE": 4e4}, 10.0)
+    lines = list(tabular_report.report(results, ["california"], [tabular_peers.LIMITED], 1))
+    about, held = readme.tables_in("\n".join(lines))
+    assert about[1][0] == "california"
+    assert held[1][1:] == ["at most 45500", "40000", "yes"]
 
 
 def test_the_readme_has_the_tables_of_the_script():
