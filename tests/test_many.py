@@ -19,6 +19,7 @@ from fastnn import (
     Trainer,
     TrainingWarning,
     sweep,
+    train_population,
 )
 from fastnn.inputs import pages
 from fastnn.training import loop
@@ -200,7 +201,8 @@ def test_a_sweep_warns_once_of_all_runs_that_learn_nothing():
 
 
 @pytest.mark.skipif(not SIMULATED, reason="is about launches of a device")
-def test_networks_that_differ_in_their_seeds_share_their_launches(monkeypatch):
+@pytest.mark.parametrize("target", ["cuda"])  # else it would be left out
+def test_networks_that_differ_in_their_seeds_share_their_launches(target, monkeypatch):
     from fastnn.targets.cuda.batched_models import Several
 
     launch, launches = Several._launch, []
@@ -210,28 +212,35 @@ def test_networks_that_differ_in_their_seeds_share_their_launches(monkeypatch):
         return launch(self, seats, states, every)
 
     monkeypatch.setattr(Several, "_launch", counted)
-    trainer = trainer_of(target="cuda")
+    trainer = trainer_of(target=target)
     trainer.fit(
         X, LABELS, 6, VALIDATION, restarts=4, callbacks=lambda trainer, _: trainer.predict(X)
     )
     assert launches == [(4, epoch, 1) for epoch in range(6)]
     del launches[:]
     grid = {"learning_rate": [0.1, 0.4], "l2": [0.0, 0.5], "batch_size": [8, 20]}
-    sweep(trainer_of(target="cuda"), X, LABELS, 6, grid=grid)
+    sweep(trainer_of(target=target), X, LABELS, 6, grid=grid)
     assert launches == [(4, 0, 6)] * 2  # one for each size of the batches
     del launches[:]
     slower = ReduceOnPlateau(0.5, 0, monitor="loss")  # at other epochs in each
-    trainer_of(target="cuda", optimizer=SGD(2.0)).fit(
+    trainer_of(target=target, optimizer=SGD(2.0)).fit(
         X, LABELS, 6, callbacks=[slower, one_by_one], restarts=4
     )
     assert launches == [(4, epoch, 1) for epoch in range(6)]
     del launches[:]
     stopping = EarlyStopping(0, "loss", min_delta=0.1)
-    trainer_of(target="cuda").fit(X, LABELS, 9, callbacks=[stopping, one_by_one], restarts=4)
+    trainer_of(target=target).fit(X, LABELS, 9, callbacks=[stopping, one_by_one], restarts=4)
     assert launches[0][0] == 4 and launches[-1][0] < 4  # those that have stopped take no part
     del launches[:]
-    trainer_of(target="cuda").fit(X, LABELS, 2, sample_weight=WEIGHTS, restarts=4)
+    trainer_of(target=target).fit(X, LABELS, 2, sample_weight=WEIGHTS, restarts=4)
     assert launches == [(4, 0, 2)]
+    del launches[:]
+    members = [
+        trainer_of([Dense(units, "tanh"), Dense(3)], seed=units * seed, target=target)
+        for units in (5, 7) for seed in (1, 2)
+    ]  # fmt: skip
+    train_population(members, X[9:], LABELS[9:], 2, validation_data=(X[:9], LABELS[:9]))
+    assert launches == [(2, 0, 1)] * 2 + [(2, 1, 1)] * 2  # one for each shape
 
 
 @pytest.mark.parametrize("target", TARGETS)
