@@ -88,7 +88,8 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     verbose
         1 shows a progress bar, on a terminal, and prints a line for each member.
     target
-        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+        "cpu", "auto" or "numpy", as for `fastnn.Trainer`. "cuda" does not have the cosines yet that
+        members read numbers by, and is refused where there are any.
     n_jobs
         How many members at a time, each on one thread; -1: as many as there are processors; None:
         that, too, within what joblib and the environment grant. Results are the same for any.
@@ -288,7 +289,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     verbose
         1 shows a progress bar, on a terminal, and prints a line for each member.
     target
-        "cpu", "cuda", "auto" or "numpy", as for `fastnn.Trainer`.
+        "cpu", "auto" or "numpy", as for `fastnn.Trainer`. "cuda" does not have the cosines yet that
+        members read numbers by, and is refused where there are any.
     n_jobs
         How many members at a time, each on one thread; -1: as many as there are processors; None:
         that, too, within what joblib and the environment grant. Results are the same for any.
