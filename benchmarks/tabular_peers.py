@@ -185,7 +185,7 @@ PEERS: dict[str, Peer] = {
 }
 LIMITED = "fastnn-10s"
 """fastnn with little time: no peer of the others, as all of them take as long as they want."""
-STOPPED_AFTER = 25  # epochs
+STOPPED_AFTER = 40  # epochs
 STOPPED = f"tabm-{STOPPED_AFTER}"
 """TabM-D that is stopped long before it stops itself, on a table that would take it hours."""
 FEWER = {f"fastnn-{members}": members for members in (1, 2, 4, 8)}
