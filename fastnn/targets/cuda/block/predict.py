@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, recipe_of
-from fastnn.targets.cuda.host.data import REMEDY, place_features
+from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.memory import new_array
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, U, cuda, kernel
@@ -111,13 +111,14 @@ class Predictor:
         order = cuda.to_device(np.arange(most, dtype=np.int32), stream=stream)
         room = "predictions need", REMEDY
         scratch = new_array((blocks, self._plan.scratch_size), dtype, *room)
-        for first in range(0, len(X), most):
-            placed = place_features(X[first : first + most], dtype, stream)
-            outputs = new_array((networks, len(placed), n), dtype, *room)
+
+        def outputs_of(rows: Any) -> Any:
+            outputs = new_array((networks, len(rows), n), dtype, *room)
             launch(
                 predict, blocks, THREADS, stream, 0, states, self._plan.predicting, scratch, words,
-                numbers, keys, order, placed, outputs,
+                numbers, keys, order, rows, outputs,
             )  # fmt: skip
-            found[:, first : first + most] = outputs.copy_to_host(stream=stream)
-            stream.synchronize()
+            return outputs
+
+        predict_in_pieces(outputs_of, X, most, found, stream)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -112,6 +113,28 @@ def place_features(X: Any, dtype: np.dtype, stream: Any) -> Any:
     found = new_array(rows.shape, dtype, "the rows need", REMEDY)
     found.copy_to_device(rows, stream=stream)
     return found
+
+
+def predict_in_pieces(
+    predict: Callable[[Any], Any], X: Any, most: int, found: np.ndarray, stream: Any
+) -> None:
+    """Fill `found` with the outputs of networks, at most so many rows of X at a time.
+
+    Parameters
+    ----------
+    predict
+        Given rows on the device, puts what computes their outputs into the stream and returns these
+        on the device, (b, rows, outputs or more).
+    X
+        (m, inputs), on the host or the device.
+    found
+        (b, m, outputs), overwritten.
+    """
+    for first in range(0, len(X), most):
+        rows = place_features(X[first : first + most], found.dtype, stream)
+        outputs = predict(rows).copy_to_host(stream=stream)
+        stream.synchronize()
+        found[:, first : first + len(rows)] = outputs[..., : found.shape[2]]
 
 
 def dummy(dtype: np.dtype, use: int) -> Any:

@@ -18,7 +18,7 @@ from fastnn.ranks.group import GO_ON, NOT_FINITE
 from fastnn.targets.cuda.device.rules import recipe_of
 from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import tiled_seconds
-from fastnn.targets.cuda.host.data import REMEDY, place_features
+from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import Replay, launch
 from fastnn.targets.cuda.host.memory import new_zeros
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
@@ -97,7 +97,7 @@ class Tiled:
         steps = self._step(plan)
 
         def put(stream: Any) -> None:
-            self._put(steps, job, stream)
+            self._put(steps, stream, job, self._clock, self._parts)
 
         if SIMULATED:
             for _ in range(begin, end):
@@ -148,7 +148,7 @@ class Tiled:
         self._set_clock(0, stream)
         gradient, update = self._gradient(plan), self._applied(summed=True)
         for step in range(steps):
-            self._put(gradient, bare, stream)
+            self._put(gradient, stream, bare, self._clock, self._parts)
             bad = job.bad.copy_to_host(stream=stream)
             stream.synchronize()
             code = add_up(bool(bad[0] >= 0))
@@ -157,7 +157,7 @@ class Tiled:
             if code != GO_ON:
                 stream.synchronize()
                 return code
-            self._put(update, job, stream)
+            self._put(update, stream, job, self._clock, self._parts)
             done(step + 1)
         return GO_ON
 
@@ -173,11 +173,10 @@ class Tiled:
             self._parts = cuda.device_array((2, MOST_PARTS), np.float64)
         self._clock.copy_to_device(np.array([step], np.int64), stream=stream)
 
-    def _put(self, steps: list[Launch], job: Job, stream: Any) -> None:
-        """Put launches into a stream."""
+    def _put(self, steps: list[Launch], stream: Any, *given: Any) -> None:
+        """Put launches into a stream, with what all kernels are given: job, clock and parts."""
         for kernel, blocks, threads, layer in steps:
-            asked = self._asked.get(kernel, 0)
-            launch(kernel, blocks, threads, stream, asked, job, self._clock, self._parts, layer)
+            launch(kernel, blocks, threads, stream, self._asked.get(kernel, 0), *given, layer)
 
     def predictor(self, plan: Plan) -> Predict:
         """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
@@ -186,7 +185,7 @@ class Tiled:
     def _predict(self, state: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (m, outputs) for X (m, inputs), some thousand rows at a time."""
         dtype, network = self.problem.dtype, self.problem.network
-        found = np.empty((len(X), network.outputs), dtype)
+        found = np.empty((1, len(X), network.outputs), dtype)
         most = min(len(X), PREDICT_ROWS)
         problem = replace(self.problem, batch_size=most)
         plan = make_plan(problem, most, rule=self.rule, ones=False)
@@ -214,20 +213,18 @@ class Tiled:
         )
         last = plan.words[-1]
         start, width = int(last[OUTPUT]), int(last[LDN])
-        for begin in range(0, len(X), most):
-            rows = place_features(X[begin : begin + most], dtype, stream)
-            job = job._replace(X=rows)
+
+        def outputs_of(rows: Any) -> Any:
+            own = job._replace(X=rows)
             if len(rows) < most:
                 plan.words[0, [BATCH, SAMPLES]] = len(rows)
-                job = job._replace(words=put(plan.words))
-            for kernel, blocks, threads, layer in self._forward(plan, training=False):
-                asked = self._asked.get(kernel, 0)
-                launch(kernel, blocks, threads, stream, asked, job, clock, zeros, layer)
+                own = own._replace(words=put(plan.words))
+            self._put(self._forward(plan, training=False), stream, own, clock, zeros)
             end = start + len(rows) * width
-            outputs = job.scratch[0, start:end].copy_to_host(stream=stream)
-            stream.synchronize()
-            found[begin : begin + most] = outputs.reshape(-1, width)[:, : network.outputs]
-        return found
+            return own.scratch[0, start:end].reshape(1, len(rows), width)
+
+        predict_in_pieces(outputs_of, X, most, found, stream)
+        return found[0]
 
     def _forward(self, plan: Plan, training: bool) -> list[Launch]:
         """Return the launches from the rows of a batch to the outputs."""
