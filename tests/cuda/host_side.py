@@ -8,6 +8,7 @@ import warnings
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 
@@ -226,27 +227,26 @@ def failure(family: str) -> None:
 
 def refused(family: str) -> None:
     """Say what a device does not take, and keep what has been learnt."""
+    from cuda.bindings.nvjitlink import nvJitLinkError
     from numba.cuda.cudadrv.driver import LinkerError
+    from numba.cuda.cudadrv.error import NvrtcError, NvvmError
 
     from fastnn.errors import DeviceFailure
-
-    def too_many(*arguments: Any) -> None:
-        raise ValueError("grid has more blocks than a cooperative launch may have")
-
-    def unlinked(*arguments: Any) -> None:
-        raise LinkerError("undefined reference")
 
     launch, allow = host_driver.dispatcher.launch, host_driver.binding.cuKernelSetAttribute
     bad = host_driver.binding.CUresult.CUDA_ERROR_INVALID_VALUE
     for fault, message in (
-        (too_many, "more blocks than a cooperative"),
-        (unlinked, "undefined reference"),
+        (ValueError("more blocks than a cooperative launch may have"), "than a cooperative"),
+        (LinkerError("undefined reference"), "undefined reference"),
+        (nvJitLinkError(4), "ERROR_PTX_COMPILE"),
+        (NvvmError("no such architecture"), "no such architecture"),
+        (NvrtcError("no such header"), "no such header"),
         (None, "bytes of shared memory a block: CUDA_ERROR_INVALID_VALUE"),
     ):
         engine = engine_of(family)
         good = engine.snapshot()
         if fault is not None:
-            host_driver.dispatcher.launch = fault
+            host_driver.dispatcher.launch = Mock(side_effect=fault)
         elif family == "tiled":  # which asks for no more than it may have
             continue
         else:

@@ -274,14 +274,19 @@ class Refused(RuntimeError):
 
 
 def failures() -> tuple[type[BaseException], ...]:
-    """Return the exceptions that a failing device raises, through any of the libraries beneath."""
+    """Return the exceptions that a failing device raises, through any of the libraries beneath.
+
+    So do compilers that a driver is too old for, or that know no such device.
+    """
     if SIMULATED:
         return ()
+    from cuda.bindings.nvjitlink import nvJitLinkError
     from cuda.core._utils.cuda_utils import CUDAError
     from numba.cuda.cudadrv.driver import LinkerError
-    from numba.cuda.cudadrv.error import CudaDriverError
+    from numba.cuda.cudadrv.error import CudaDriverError, NvrtcError, NvvmError
 
-    return CudaDriverError, CUDAError, LinkerError, Refused
+    compilers = NvvmError, NvrtcError, nvJitLinkError, LinkerError
+    return CudaDriverError, CUDAError, Refused, *compilers
 
 
 def lacks_memory(error: BaseException) -> bool:
