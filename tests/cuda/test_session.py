@@ -145,3 +145,29 @@ def test_networks_side_by_side_take_launches_of_their_rounds(
     (expected, pace), (_, known) = given
     assert expected == pytest.approx(3 * Block.seconds(problem, limits()))
     assert pace == math.inf and math.isfinite(known)
+
+
+def test_predictions_of_many_networks_take_several_launches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fastnn.targets.cuda.batched_models import Several
+    from fastnn.targets.cuda.block import predict
+    from fastnn.targets.cuda.host import costs
+
+    problem = problem_of(5, [Dense(3)], dtype="float32", batch_size=4)
+    several, X = Several([problem] * 3), np.ones((100, 5), np.float32)
+    for seat in several.seats:
+        seat.load(parameters_of(problem), zero_slots(problem))
+    most, in_pieces = list[int](), predict.predict_in_pieces
+    monkeypatch.setattr(
+        predict, "predict_in_pieces", lambda *all: (most.append(all[2]), in_pieces(*all))[1]
+    )
+    expected = several.seats[2].forward(X)
+    # A second has 15 products for each of 3 networks and 200 rows: as many as a launch may 40.
+    monkeypatch.setattr(costs, "DISTANT_RATE", 15.0 * 3 * 200)
+    outputs = several.seats[0].forward(X)
+    assert most == [100, 40]
+    np.testing.assert_array_equal(outputs, expected)
+    monkeypatch.setattr(costs, "DISTANT_RATE", 1.0)
+    several.seats[2].forward(X + 1)
+    assert most == [100, 40, predict.ROWS]

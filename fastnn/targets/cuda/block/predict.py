@@ -11,6 +11,7 @@ import numpy as np
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, recipe_of
+from fastnn.targets.cuda.host.costs import predicted_rows
 from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.memory import new_array
@@ -103,7 +104,8 @@ class Predictor:
         predict = make_kernel(self._recipe)
         networks, n = len(states), self._problem.network.outputs
         found = np.empty((networks, len(X), n), dtype)
-        most = min(len(X), MOST_ROWS)
+        products = networks * sum(k * n for k, n in self._problem.network.shapes)
+        most = min(len(X), MOST_ROWS, max(ROWS, predicted_rows(products, self._sms)))
         blocks = min(-(-most // ROWS), -(-4 * self._sms // networks)) * networks
         words = cuda.to_device(self._plan.words, stream=stream)
         numbers = cuda.to_device(self._plan.numbers, stream=stream)

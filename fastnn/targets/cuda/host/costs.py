@@ -15,6 +15,8 @@ RESIDENT_RATE, DISTANT_RATE = 1e11, 2e10
 # and of a persistent grid what a step takes beside its work: two barriers of all blocks and a dozen
 # waits for the second-level cache.
 PHASE_SECONDS, LAUNCH_SECONDS, GRID_SECONDS = 6e-7, 4e-6, 9e-6
+# What a launch of predictions may take: Ctrl-C waits for it, and some drivers end what takes two.
+PREDICT_SECONDS = 0.2
 # Of an SM; and what a grid makes of it, whose threads wait for each other half of the time.
 CLOCK_HERTZ, GRID_HERTZ = 1.6e9, 0.9e9
 # What an SM does in a clock: half of the products that float32 allows for, and its share of
@@ -33,6 +35,14 @@ def block_seconds(products: float, layers: int, resident: bool) -> float:
     """Return about what a step takes one block: its SM's arithmetic, and its barriers."""
     rate = RESIDENT_RATE if resident else DISTANT_RATE
     return products / rate + PHASE_SECONDS * (3 + 2 * layers)
+
+
+def predicted_rows(products: float, sms: int) -> int:
+    """Return how many rows a launch of blocks on all SMs predicts in `PREDICT_SECONDS`.
+
+    `products` is how many there are for a row, of all networks together.
+    """
+    return int(PREDICT_SECONDS * DISTANT_RATE * sms / products)
 
 
 def product_clocks(blocks: int, turns: int, products: int, sums: int, kind: str) -> float:
