@@ -319,8 +319,14 @@ def test_a_number_that_is_not_finite_is_found(family: str) -> None:
 
 @pytest.mark.parametrize(
     ("n", "shared", "runs"),
-    # What is drawn while something is swapped: three times 512 rows.
-    [(1, 1 << 16, "near"), (1100, 1 << 16, "near"), (50, 0, "far")],
+    # What is drawn while something is swapped: three times 512 rows; and far ones, by 16 a launch.
+    [
+        (1, 1 << 16, "near"),
+        (1100, 1 << 16, "near"),
+        (50, 0, "far far far far"),
+        (33, 0, "far far far"),
+        (1, 0, "far"),
+    ],
 )
 def test_device_orders_are_those_of_the_host(
     n: int, shared: int, runs: str, monkeypatch: pytest.MonkeyPatch
@@ -333,7 +339,8 @@ def test_device_orders_are_those_of_the_host(
 
     with device_for("block") as there:
         monkeypatch.setattr(orders, "limits", lambda: SimpleNamespace(shared_bytes=shared))
+        monkeypatch.setattr(orders, "FAR_SWAPS", 16)
         keys = np.array([order_key(2**63 - 5, epoch) for epoch in range(33)], np.uint64)
         found = orders.make_orders(keys, n, cuda.stream()).copy_to_host()
-    assert there.launched == [f"shuffle_{runs}"]
+    assert there.launched == [f"shuffle_{run}" for run in runs.split()]
     np.testing.assert_array_equal(found, on_host(2**63 - 5, range(33), n))

@@ -66,12 +66,12 @@ def test_every_conversion_compiles(capability, target, number):
 
 @pytest.mark.parametrize("resident", [True, False])
 def test_shuffling_compiles(capability, resident):
-    from numba import int32, uint64
+    from numba import int32, int64, uint64
 
     from fastnn.targets.cuda.block.row_orders import DRAWS, make_kernel
 
-    shuffle = make_kernel(resident).py_func
-    code = cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1]), cc=capability)
+    shuffle, swaps = make_kernel(resident).py_func, () if resident else (int64, int64)
+    code = cubin.compile_kernel(shuffle, (uint64[::1], int32[:, ::1], *swaps), cc=capability)
     check(code)
     # What `shared_bytes` of an order leaves for it.
     assert code.shared_bytes == (4 * DRAWS if resident else 0)

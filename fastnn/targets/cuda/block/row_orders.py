@@ -24,6 +24,9 @@ ROW_BYTES, MOST_ROWS = 2, 1 << 16  # of an order in shared memory
 # that is read and not used; both are a multiple of 16 bytes, to which they would be filled up.
 HALF = AT_ONCE + 2
 DRAWS = 2 * HALF
+# Swaps of a launch where an order lies in global memory: a tenth of a second, since Ctrl-C waits
+# for it, and some drivers end what takes two.
+FAR_SWAPS = 1 << 17
 
 
 def _make_draw() -> Any:
@@ -45,10 +48,11 @@ def _make_draw() -> Any:
 
 @cache
 def make_kernel(resident: bool) -> Any:
-    """Return the kernel ``shuffle_near(keys, orders)`` or ``shuffle_far``.
+    """Return the kernel of an order, whole or in parts.
 
-    `resident`: with a block for each order, which has 2 bytes of shared memory a row; else with a
-    thread for each, where it lies.
+    `resident`: ``shuffle_near(keys, orders)``, with a block for each order, which has 2 bytes of
+    shared memory a row. Else ``shuffle_far(keys, orders, row, count)``, with a thread for each,
+    where it lies: `count` swaps, from that of `row` down. That of the last row comes first.
     """
     draw = _make_draw()
 
@@ -90,13 +94,14 @@ def make_kernel(resident: bool) -> Any:
             order[U(i)] = rows[U(i)]
             i += team
 
-    def shuffle_far(keys, orders):
+    def shuffle_far(keys, orders, row, count):
         run = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
         if run < len(keys):
             key, order = keys[U(run)], orders[U(run)]
-            for i in range(len(order)):
-                order[U(i)] = i
-            for i in range(len(order) - 1, 0, -1):
+            if row == len(order) - 1:
+                for i in range(len(order)):
+                    order[U(i)] = i
+            for i in range(row, max(row - count, 0), -1):
                 j = draw(key, i)
                 there = order[U(j)]
                 order[U(j)] = order[U(i)]
@@ -126,6 +131,11 @@ def make_orders(keys: np.ndarray, n: int, stream: Any) -> Any:
     orders = cuda.device_array((len(keys), n), np.int32, stream=stream)
     placed = cuda.to_device(keys, stream=stream)
     shared = shared_bytes(n)
-    blocks, threads = (len(keys), THREADS) if shared else (-(-len(keys) // WARP), WARP)
-    launch(make_kernel(shared > 0), blocks, threads, stream, shared, placed, orders)
+    shuffle = make_kernel(shared > 0)
+    if shared:
+        launch(shuffle, len(keys), THREADS, stream, shared, placed, orders)
+        return orders
+    blocks = -(-len(keys) // WARP)
+    for row in range(n - 1, -1, -FAR_SWAPS):
+        launch(shuffle, blocks, WARP, stream, 0, placed, orders, row, FAR_SWAPS)
     return orders
