@@ -58,6 +58,7 @@ class Layer:
     alpha: float | None
     trainable: bool = True
     rate_factor: float = 1.0
+    bias_rate_factor: float = 1.0
 
     @property
     def kind(self) -> str:

@@ -24,7 +24,6 @@ PRIVATE = "calls private methods of a step"
 INSIDE = "reads private attributes, or has private functions replaced"
 PASSIVE = "has passive-aggressive steps, which fastnn refuses"
 OTHER = "is of SGDOneClassSVM, or of scikit-learn's compiled losses, which fastnn has not"
-DECAY = "wants the intercept of sparse rows to move 100 times less; here they train as dense ones"
 ORDER = "hangs on the order of the rows, which scikit-learn draws otherwise"
 ULP = "wants a mean that has not begun to be the plain weights to the last bit"
 TRUNCATED = (
@@ -33,7 +32,7 @@ TRUNCATED = (
 CLAMPED = "wants finite numbers where training diverges; here it is an error that says so"
 NAMED = "wants 'True' for the label 1, which fastnn names itself"
 # What fastnn does otherwise; the others read scikit-learn's insides, or are of what is refused.
-DIFFERENCES = {DECAY, ORDER, ULP, TRUNCATED, CLAMPED, NAMED}
+DIFFERENCES = {ORDER, ULP, TRUNCATED, CLAMPED, NAMED}
 # Where a test's name begins so, or has in it what follows a star: why it cannot hold, or says
 # nothing of fastnn.
 LEFT_OUT = {
@@ -61,14 +60,9 @@ LEFT_OUT = {
         "test_loss_squared_epsilon_insensitive": OTHER,
         "test_plain_has_no_average_attr": INSIDE,
         "test_validation_mask_correctly_subsets": INSIDE,
-        "test_average_binary_computed_correctly[SparseSGDClassifier": DECAY,
-        "test_sgd_multiclass_average[SparseSGDClassifier": DECAY,
-        "test_sgd_averaged_computed_correctly[SparseSGDRegressor": DECAY,
-        "test_sgd_averaged_partial_fit[SparseSGDRegressor": DECAY,
-        "test_average_sparse[SparseSGDRegressor": DECAY,
-        "test_late_onset_averaging_reached[SparseSGD": DECAY,
         "test_late_onset_averaging_not_reached[SparseSGD": ULP,
         "test_tol_parameter": ORDER,
+        "test_sgd_proba[SparseSGDClassifier": ORDER,
         "test_sgd_l1[": TRUNCATED,
         "test_numerical_stability_large_gradient": CLAMPED,
     },

@@ -342,6 +342,15 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Dense(2, trainable=0), "trainable must be True or False, not 0"),
         (lambda: Dense(2, trainable=None), "trainable must be True or False, not None"),
         (lambda: Dense(2, rate_factor=0), r"above 0, not 0; .* Dense\(..., trainable=False\)"),
+        (
+            lambda: Dense(2, bias_rate_factor=0),
+            "bias_rate_factor of a Dense layer must be .* not 0",
+        ),
+        (lambda: Dense(2, bias_rate_factor="x"), "bias_rate_factor of a Dense layer must .* 'x'"),
+        (
+            lambda: Dense(2, bias=False, bias_rate_factor=0.5),
+            "bias_rate_factor=0.5 says how fast b learns, but with bias=False there is no b",
+        ),
         (lambda: Dense(2, rate_factor=-1.0), "rate_factor of a Dense layer must be .* not -1.0"),
         (lambda: Dense(2, rate_factor=math.inf), "rate_factor of a Dense layer must .* not inf"),
         (lambda: Dense(2, rate_factor=math.nan), "rate_factor of a Dense layer must .* not nan"),

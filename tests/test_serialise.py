@@ -45,7 +45,7 @@ NETWORK = Network(
         Dropout(0.1),
         Dense(4, "relu", "he_normal", l1=0, l2=0.3, max_norm=NUMPY.float32(3)),
         Dense(3, "elu", bias=NUMPY.bool_(False), alpha=0.3, trainable=NUMPY.bool_(False)),
-        Dense(3, "prelu", rate_factor=NUMPY.float32(0.5)),
+        Dense(3, "prelu", rate_factor=NUMPY.float32(0.5), bias_rate_factor=NUMPY.float64(2.0)),
         Dropout(0.5),
         Dense(2),
     ],
@@ -60,7 +60,7 @@ def test_a_network_goes_through_json_unchanged():
 
 def test_a_network_from_before_layers_had_settings_of_their_own_has_the_usual_ones():
     values = network_to_dict(Network(3, [Dense(2, "elu", alpha=0.5)]))
-    for name in ("l1", "l2", "max_norm", "trainable", "rate_factor"):
+    for name in ("l1", "l2", "max_norm", "trainable", "rate_factor", "bias_rate_factor"):
         del values["layers"][0][name]
     assert network_from_dict(values) == Network(3, [Dense(2, "elu", alpha=0.5)])
 

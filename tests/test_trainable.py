@@ -82,7 +82,7 @@ def test_a_layer_shows_whether_and_how_fast_it_is_trained():
 
 def test_a_pickle_from_before_layers_had_these_settings_is_of_trained_layers():
     dense = Dense(3, "relu")
-    for name in ("trainable", "rate_factor"):
+    for name in ("trainable", "rate_factor", "bias_rate_factor"):
         del dense.__dict__[name]
     old = pickle.loads(pickle.dumps(dense))
     assert "trainable" not in vars(old)

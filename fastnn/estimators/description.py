@@ -92,7 +92,7 @@ def network_of(
 
     >>> network_of(4, [8, 4], ["relu", "logistic"], 0.5, 3).dense[1]
     Dense(units=4, activation='sigmoid', init=None, bias=True, alpha=None, l1=None, l2=None, \
-max_norm=None, trainable=True, rate_factor=1.0, bias_init=None)
+max_norm=None, trainable=True, rate_factor=1.0, bias_init=None, bias_rate_factor=1.0)
     """
     layers: list[Any] = []
     activations = for_each(activation, len(sizes), "activation")

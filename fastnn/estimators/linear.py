@@ -36,7 +36,6 @@ from fastnn.estimators.base import (
     float_of,
     parted,
 )
-from fastnn.estimators.decay import check_decay
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, LinearLossName
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
@@ -46,6 +45,7 @@ from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
+from fastnn.inputs.sparse_rows import ChosenRows
 from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
@@ -54,6 +54,7 @@ from fastnn.schedules import InverseScaling, Schedule
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
+_INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
 _STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
@@ -202,7 +203,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         return AveragedSGD(rate, start) if self.average else SGD(rate)
 
     def _settings(
-        self, inputs: int, mean_weight: float, done: float = 0.0
+        self, inputs: int, mean_weight: float, done: float = 0.0, intercept_factor: float = 1.0
     ) -> tuple[dict[str, Any], float]:
         """Return the settings of a Trainer, and what its rates are multiplied by.
 
@@ -212,20 +213,17 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             Columns of X, and the mean weight of its rows or of their targets.
         done
             Updates done before the trainer's own first.
+        intercept_factor
+            What the rate of the intercept is multiplied by: see `_intercept_factor`.
         """
         units = 1.0 if self._y_scaling is None else float(self._y_scaling.scale[0])
         loss, outputs = self._engine_loss(float(self.epsilon) / units), self._outputs()
         share = mean_weight if loss_row(loss).rowwise else mean_weight * outputs
         l1, l2 = self._penalties()
-        plain = self.optimizer is None and self.schedule is None
-        if plain and self.learning_rate == "constant":
-            l2 = min(l2, 1.0 / float(self.eta0))  # a step of which leaves no weight, as theirs
-        elif plain:
-            check_decay(self, l2, done)
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
         settings = {
-            "network": _one_layer(inputs, outputs, bool(self.fit_intercept)),
+            "network": _one_layer(inputs, outputs, bool(self.fit_intercept), intercept_factor),
             "loss": loss,
             "optimizer": self._make_optimizer(done),
             "batch_size": int(self.batch_size),
@@ -236,6 +234,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             "shuffle": bool(self.shuffle),
         }
         return settings, factor
+
+    def _intercept_factor(self, X: Any) -> float:
+        """Return what the rate of the intercept is multiplied by: of sparse rows scikit-learn's.
+
+        That is of plain SGD alone: an optimizer has no other rule to follow than its own.
+        """
+        plain = self.optimizer is None and self.fit_intercept
+        sparse = issparse(X) or isinstance(X, ChosenRows)
+        return _INTERCEPT_OF_SPARSE if plain and sparse else 1.0
 
     def _fit_model(
         self,
@@ -334,10 +341,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
             trainer = self._trainer_now()
-            factor = self._set_up(trainer, X.shape[1], mean)
+            factor = self._set_up(trainer, X, mean)
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
-            settings, factor = self._settings(X.shape[1], mean, done)
+            settings, factor = self._settings(X.shape[1], mean, done, self._intercept_factor(X))
             dtype, seed = self.dtype or float_of(X), next(seeds)
             outputs = settings["network"].outputs
             first = parameters
@@ -348,7 +355,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         trainer.rate_factor = factor
         return trainer, mean
 
-    def _set_up(self, trainer: Trainer, inputs: int, mean_weight: float) -> float:
+    def _set_up(self, trainer: Trainer, X: Any, mean_weight: float) -> float:
         """Have a trainer go on as the parameters say, and return what its rates are multiplied by.
 
         Raises
@@ -358,7 +365,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """
         while True:
             step = trainer.step
-            settings, factor = self._settings(inputs, mean_weight, self.t_ - 1.0 - step)
+            settings, factor = self._settings(
+                X.shape[1], mean_weight, self.t_ - 1.0 - step, self._intercept_factor(X)
+            )
             trainer.set(
                 **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
             )
@@ -548,7 +557,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return copy.copy(self._trainer_now())
         W, b = self._columns()
         settings, factor = self._settings(len(W), 1.0)
-        settings["network"] = Network(len(W), [Dense(W.shape[1])])
+        own = 1.0 if self._trainer is None else self._trainer.network.dense[0].bias_rate_factor
+        settings["network"] = Network(len(W), [Dense(W.shape[1], bias_rate_factor=own)])
         trainer = self._new_trainer([(W, b)], dtype=self.dtype or b.dtype, **settings)
         trainer.rate_factor = factor
         return trainer
@@ -671,9 +681,9 @@ def seeds_of(random_state: Any) -> Iterator[int]:
 
 
 @lru_cache
-def _one_layer(inputs: int, outputs: int, bias: bool) -> Network:
+def _one_layer(inputs: int, outputs: int, bias: bool, bias_rate_factor: float) -> Network:
     """Return the network of a linear model: the same object each time, with what it has found."""
-    return Network(inputs, [Dense(outputs, bias=bias)])
+    return Network(inputs, [Dense(outputs, bias=bias, bias_rate_factor=bias_rate_factor)])
 
 
 # Rules whose steps are in proportion to the gradient.

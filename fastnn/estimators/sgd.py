@@ -266,13 +266,12 @@ class SGDClassifier(LinearClassifier):
     R = l1_ratio sum|coef| + (1 - l1_ratio)/2 sum coef^2
 
     by steps on one row after another: coef *= 1 - eta alpha (1 - l1_ratio); coef -= eta w_r dl x_r;
-    then a soft threshold by eta alpha l1_ratio. These are scikit-learn's steps but for l1, whose
-    truncated gradient has the same optimum, and but for sparse rows, of which theirs moves the
-    intercept 100 times less: here dense and sparse rows train the same. Of more than two classes
-    there is a model for each against the rest, which ends for itself, where its own objective makes
-    no progress. Those of dense rows (of fewer than 250,000 weights)
-    are trained side by side, on the same order of rows. With
-    `early_stopping` all end by the score of all. Passive-aggressive rates are refused.
+    then a soft threshold by eta alpha l1_ratio. No step takes more than all of a weight away, and
+    on sparse rows the intercept moves 100 times less. These are scikit-learn's steps but for l1,
+    whose truncated gradient has the same optimum. Of more than two classes there is a model for
+    each against the rest, which ends for itself, where its own objective makes no progress. Those
+    of dense rows (of fewer than 250,000 weights) are trained side by side, on the same order of
+    rows. With `early_stopping` all end by the score of all. Passive-aggressive rates are refused.
 
     >>> import numpy as np
     >>> from fastnn import SGDClassifier

@@ -46,7 +46,9 @@ class Problem:
     l_rj / sum_rj w_rj, and the gradient of a batch sum_rj w_rj dl_rj / (m outputs w), w being the
     mean of all w_rj. With w_rj = w_r that is the same.
 
-    That of l2 is in the gradient. That of l1 follows the optimizer's step, as a soft threshold
+    That of l2 is in the gradient; but a step of plain SGD, of which it takes the share rate l2 of
+    each weight, takes at most all: l2 counts as min(l2, 1 / rate) there, so that no weight turns
+    round and grows by its own penalty. That of l1 follows the optimizer's step, as a soft threshold
     (forward-backward splitting; Duchi & Singer 2009, section 3; Langford et al. 2009):
 
     w = sign(w) max(|w| - rate l1, 0),  rate being the learning rate of the step and the layer.
@@ -235,6 +237,17 @@ class Problem:
             else (0.0, 0.0)
             for layer in self.network.parametric
         )
+
+    def l2_of_step(self, layer: int, rate: float | None) -> float:
+        """Return l2 of a layer in a step of learning rate `rate`; None: of the objective.
+
+        Plain SGD takes rate l2 of each weight away, and at most all: min(l2, 1 / rate).
+        """
+        l2 = self.penalties[layer][1]
+        if rate is None or self.optimizer.rule not in ("sgd", "averaged_sgd"):
+            return l2
+        own = rate * self.network.parametric[layer].rate_factor
+        return 1.0 / own if own * l2 > 1.0 else l2
 
     def takes_data_of(self, other: Problem) -> bool:
         """Return whether data that were checked for another problem are right for this one."""

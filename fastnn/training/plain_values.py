@@ -30,6 +30,7 @@ _LATER: dict[str, dict[str, Any]] = {
         "trainable": True,
         "rate_factor": 1.0,
         "bias_init": None,
+        "bias_rate_factor": 1.0,
     },
     **{kind.__name__: {"ema": 0.0} for kind in OPTIMIZERS},
     "Adam": {"epsilon_hat": False, "ema": 0.0},

@@ -72,6 +72,7 @@ SETTINGS = {
     "max_norm": first(max_norm=0.3),
     "trainable": first(trainable=False),
     "rate_factor": first(rate_factor=0.3),
+    "bias_rate_factor": first(bias_rate_factor=0.3),
 }
 # Not a matter of numbers, or not of all targets, or of one loss alone (see test_losses.py).
 ELSEWHERE = {"network", "precision", "init", "bias_init", "label_smoothing", "ignore_nan"}

@@ -43,6 +43,8 @@ NETWORKS = {
     "one output": [Dense(1)],
     "a squashed output": [Dense(1, "sigmoid")],
     "no bias": [Dense(1, bias=False)],
+    "a slow bias": [Dense(1, rate_factor=0.5, bias_rate_factor=0.01)],
+    "slow biases": [Dense(20, "tanh", bias_rate_factor=0.01), Dense(3, bias_rate_factor=3.0)],
     "outputs": [Dense(3)],
     "many outputs": [Dense(75)],
     "deep": [Dense(20, "relu"), Dropout(0.3), Dense(300, "tanh"), Dense(150, "tanh"), Dense(3)],
@@ -132,7 +134,7 @@ def in_ranges(monkeypatch):
     all_pairs(
         [1, 2, 4, 8],
         ONE_OUTPUT,
-        ["one output", "a squashed output", "no bias"],
+        ["one output", "a squashed output", "no bias", "a slow bias"],
         ["no penalty", "l2", "l1", "elastic net", "l2 that turns weights around"],
         [1, 7, 33, 90],
         DTYPES,

@@ -66,7 +66,24 @@ NETWORKS = {
         ],
         "mse",
     ),
+    "rates of biases": (
+        few(37, 13),
+        [
+            Dense(few(33, 9), "prelu", rate_factor=0.3, bias_rate_factor=3.0),
+            Dense(few(17, 7), "tanh"),
+            Dense(3, bias_rate_factor=0.01),
+        ],
+        "mse",
+    ),
     "a rate of one output": (19, [Dense(1, rate_factor=0.3)], "mse"),
+    "a rate of one bias": (19, [Dense(1, rate_factor=3.0, bias_rate_factor=0.3)], "mse"),
+    "a rate of few biases": (71, [Dense(3, bias_rate_factor=0.3)], "mse"),
+    "a rate of biases in lanes": (23, [Dense(9, bias_rate_factor=0.3)], "mse"),
+    "a rate of biases in a softmax": (
+        23,
+        [Dense(9, bias_rate_factor=0.3)],
+        "softmax_cross_entropy",
+    ),
     "a rate of few outputs": (71, [Dense(3, rate_factor=0.3)], "mse"),
     "a rate of one output with a slope": (19, [Dense(1, "tanh", rate_factor=3)], "mse"),
     "both": (

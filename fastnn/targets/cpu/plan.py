@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     LAYER_FIELDS,
 ) = range(30)
 
+IDENTITY = ACTIVATION_CODES["identity"]
 # Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
 UNIT_FIELDS = {
     "gamma": GAMMA,

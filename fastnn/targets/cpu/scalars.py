@@ -47,9 +47,16 @@ if TYPE_CHECKING:
     NUMBERS,
 ) = range(33)
 
-# What each layer has in `numbers`, after those: its penalties, the largest norm of a column, and
-# what the rate is multiplied by there.
-L1, L2, COLUMN_NORM, RATE_FACTOR, LAYER_NUMBERS = range(5)
+# What each layer has in `numbers`, after those.
+(
+    L1,
+    L2,
+    STEP_L2,  # what L2 counts as in this step
+    COLUMN_NORM,  # the largest norm of a column
+    RATE_FACTOR,  # what the rate is multiplied by there,
+    BIAS_FACTOR,  # and besides that of the bias
+    LAYER_NUMBERS,
+) = range(7)
 
 
 def start_numbers(problem: Problem) -> np.ndarray:
@@ -61,7 +68,8 @@ def start_numbers(problem: Problem) -> np.ndarray:
     numbers[CLIP_VALUE] = _limit(problem.clip_value)
     numbers[CLIP_NORM] = _limit(problem.clip_norm)
     for (l1, l2), layer in zip(problem.penalties, problem.network.parametric, strict=True):
-        numbers += l1, l2, _limit(getattr(layer, "max_norm", None)), layer.rate_factor
+        limit = _limit(getattr(layer, "max_norm", None))
+        numbers += l1, l2, l2, limit, layer.rate_factor, layer.bias_rate_factor
     return np.array(numbers)
 
 

@@ -84,19 +84,21 @@ def update(
             continue
         own_rate = rate * described.rate_factor
         # Weight decay, the last constant, acts on W and on nothing else.
-        hypers = Hyper(own_rate, undecayed, t, ema), Hyper(own_rate, constants, t, ema)
+        decaying, hyper = Hyper(own_rate, constants, t, ema), Hyper(own_rate, undecayed, t, ema)
+        of_bias = hyper._replace(learning_rate=own_rate * described.bias_rate_factor)
+        hypers = {"weights": decaying, "bias": of_bias}
         found = []
         for k, (array, each) in enumerate(zip(arrays, network.parameters[layer], strict=True)):
             gradient, own = of_layer[layer][k], [slot[layer][k] for slot in slots]
-            hyper = hypers[each.penalised]
-            found.append(rule(array, gradient, own, hyper) if each.trained else (array, own))
+            by = hypers.get(each.name, hyper)
+            found.append(rule(array, gradient, own, by) if each.trained else (array, own))
         l1, limit = problem.penalties[layer][0], getattr(described, "max_norm", None)
         if l1 or limit is not None:
             W, slots_W = shrunk(found[0][0], own_rate * l1), found[0][1]
             found[0] = W if limit is None else held(W, limit), slots_W
         if averages:
             found = [
-                (array, [*own, average(mean, array, hypers[0])] if each.trained else own)
+                (array, [*own, average(mean, array, hyper)] if each.trained else own)
                 for (array, own), mean, each in zip(
                     found, slots[-1][layer], network.parameters[layer], strict=True
                 )
@@ -133,7 +135,7 @@ def train_step(
         Of rrelu in this step.
     """
     layers = forward(problem, parameters, batch.X, masks, slopes, training=True)
-    loss, gradients = backward(problem, parameters, layers, batch, masks)
+    loss, gradients = backward(problem, parameters, layers, batch, masks, rate)
     if not math.isfinite(loss):
         return loss, parameters, slots
     parameters, state = update(problem, parameters, slots, gradients, rate, t)
@@ -359,7 +361,7 @@ class Engine(interface.Engine):
         first = index * self.shares.capacity
         rows = order[first : first + int(self.shares.counts[index])]
         batch = take(self.problem, data, rows)
-        loss, gradients = part_gradients(self, batch, epoch, index)
+        loss, gradients = part_gradients(self, batch, epoch, index, rate)
         if self.group.every is None:
             loss, gradients = summed(self, loss, gradients, index)
         if math.isfinite(loss):

@@ -169,14 +169,15 @@ def backward(
     layers: list[Layer],
     batch: Batch,
     masks: Sequence[np.ndarray | None] | None = None,
+    rate: float | None = None,
 ) -> tuple[float, Parameters]:
     """Return the data loss, and the gradient of data loss and l2 penalty by each parameter.
 
     The loss is divided by the weights of the batch, the gradient by those of as many rows on
-    average.
+    average. `rate` is the learning rate of the step that this is for, see `Problem.l2_of_step`.
     """
     loss = loss_of(problem, layers[-1].A, batch.targets, batch.weights)
-    found = back_through(problem, parameters, layers, batch, masks)
+    found = back_through(problem, parameters, layers, batch, masks, rate)
     return loss, [each.gradients for each in found][::-1]
 
 
@@ -186,6 +187,7 @@ def back_through(
     layers: list[Layer],
     batch: Batch,
     masks: Sequence[np.ndarray | None] | None = None,
+    rate: float | None = None,
 ) -> Iterator[Back]:
     """Yield what the backward pass finds of every layer with parameters, last to first.
 
@@ -208,7 +210,7 @@ def back_through(
         dA, found = kind.backward(layer, own, X, kept, dZ)
         if masks and (mask := masks[position]) is not None:
             dA = dA * mask
-        l2 = problem.penalties[position][1]
+        l2 = problem.l2_of_step(position, rate)
         penalised = [
             g + l2 * w if each.penalised else g
             for g, w, each in zip(found, own, problem.network.parameters[position], strict=False)

@@ -34,22 +34,24 @@ if TYPE_CHECKING:
 
 
 def part_gradients(
-    engine: Engine, batch: Batch, epoch: int, index: int
+    engine: Engine, batch: Batch, epoch: int, index: int, rate: float
 ) -> tuple[float, Parameters]:
     """Return the loss and the gradients of this process's rows of a step; of none, the penalty's.
 
-    Dropout and drawn slopes are those of the rows' places in the whole batch.
+    Dropout and drawn slopes are those of the rows' places in the whole batch; `rate` is that of the
+    step.
     """
     problem, shares, parameters = engine.problem, engine.shares, engine.snapshot()[0]
     assert shares is not None
     here, in_all = int(shares.counts[index]), int(shares.in_all[index])
     if not here:
-        layers = zip(problem.network.parameters, parameters, problem.penalties, strict=True)
+        penalties = [problem.l2_of_step(layer, rate) for layer in range(len(parameters))]
+        layers = zip(problem.network.parameters, parameters, penalties, strict=True)
         return 0.0, [
             tuple(
                 w * w.dtype.type(l2 * known.penalised) for known, w in zip(each, own, strict=True)
             )
-            for each, own, (_, l2) in layers
+            for each, own, l2 in layers
         ]
     first = int(shares.places[index]) - index * problem.batch_size
     masks, slopes = (
@@ -60,7 +62,7 @@ def part_gradients(
         )
     )
     found = forward(problem, parameters, batch.X, masks, slopes, training=True)
-    return backward(problem, parameters, found, batch, masks)
+    return backward(problem, parameters, found, batch, masks, rate)
 
 
 def summed(

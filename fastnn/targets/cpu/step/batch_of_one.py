@@ -55,6 +55,7 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
+    BIAS_FACTOR,
     L1,
     L2,
     MEAN_WEIGHT,
@@ -62,11 +63,10 @@ from fastnn.targets.cpu.scalars import (
 )
 from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.step.in_lanes import make_in_lanes
+from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.single_rows import (
     AHEAD,
-    AVERAGED,
     LOSS_ALPHA,
-    SGD,
     add_loss,
     ask,
     begin_ends,
@@ -151,7 +151,8 @@ def _one_output(
             rates_of(job),
         )
         k, w = layers[0, K], layers[0, WEIGHTS]
-        bias, trained = memory[U(w + k)], real(layers[0, BIAS])
+        bias = memory[U(w + k)]
+        trained = real(float(layers[0, BIAS]) * layer_number(job, ZERO, BIAS_FACTOR))
         samples, l2 = min(head[SAMPLES], head[STEPS]), real(layer_number(job, ZERO, L2))
         rate_factor = layer_number(job, ZERO, RATE_FACTOR)
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
@@ -177,7 +178,7 @@ def _one_output(
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
                 rate = real(rates[U(step)] * rate_factor)
-                keep = one - rate * l2
+                keep = max(zero, one - rate * l2)
                 change = -rate * gradient(code, own_gradient, z, y, alpha)
                 if weighted:
                     scale = real(weights[U(row)] * inverse)
@@ -291,7 +292,8 @@ def _several_outputs(
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         row_bytes, losses_at = k * strided[0, COLUMN_STRIDE], head[ROW_SCRATCH]
         targets_at, block = losses_at + max(LOSS_BLOCK, n), max(1, LOSS_BLOCK // n)
-        trained, averages = real(layers[0, BIAS]), head[UPDATE] == AVERAGED
+        trained = real(float(layers[0, BIAS]) * layer_number(job, ZERO, BIAS_FACTOR))
+        averages = head[UPDATE] == AVERAGED
         l1 = layer_number(job, ZERO, L1)
         code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         of_targets, weighted = target_weights_of(job), head[WEIGHTED]

@@ -13,6 +13,7 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     BATCH,
     IN_PLACE,
+    LAYERS,
     LAZY,
     MEAN_SLOT,
     OWN_INPUTS,
@@ -26,12 +27,14 @@ from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
     BETA2,
+    BIAS_FACTOR,
     C1,
     C2,
     C3,
     EMA,
     EPSILON_HAT,
     INVERSE_WEIGHT,
+    L2,
     LAYER_NUMBERS,
     LOSS_SUM,
     MEAN_WEIGHT,
@@ -40,11 +43,12 @@ from fastnn.targets.cpu.scalars import (
     RATE,
     RATE_FACTOR,
     SHARE,
+    STEP_L2,
     STEP_WEIGHT,
     WEIGHT_SUM,
 )
 from fastnn.targets.cpu.shares import rows_in_all
-from fastnn.targets.cpu.step.jumps import begin_lazy
+from fastnn.targets.cpu.step.jumps import AVERAGED, SGD, begin_lazy
 from fastnn.targets.cpu.views import (
     head_of,
     numbers_of,
@@ -72,6 +76,23 @@ def layer_number(job, layer, field):
 def layer_rate(job, layer):
     """Return the learning rate of this step for one layer."""
     return numbers_of(job)[RATE] * layer_number(job, layer, RATE_FACTOR)
+
+
+@njit(**EXACT)
+def bias_rate(job, layer):
+    """Return the learning rate of this step for the bias of one layer."""
+    return layer_rate(job, layer) * layer_number(job, layer, BIAS_FACTOR)
+
+
+@njit(**EXACT)
+def limit_l2(job):
+    """Have a step of plain SGD take no more than all of a weight away."""
+    numbers = numbers_of(job)
+    for layer in range(head_of(job)[LAYERS]):
+        rate, l2 = layer_rate(job, layer), layer_number(job, layer, L2)
+        if l2 > 0.0:
+            limited = 1.0 / rate if rate * l2 > 1.0 else l2
+            numbers[U(NUMBERS + LAYER_NUMBERS * layer + STEP_L2)] = limited
 
 
 @njit(**EXACT)
@@ -129,6 +150,8 @@ def begin_step(job, first_step, step, samples):
             numbers[PRODUCT] = nadam_product(beta1, first_step)
         numbers[PRODUCT] *= nadam_momentum(beta1, t)
         numbers[C1], numbers[C2], numbers[C3] = nadam(beta1, beta2, t, numbers[PRODUCT])
+    if head[UPDATE] == SGD or head[UPDATE] == AVERAGED:
+        limit_l2(job)
     if head[MEAN_SLOT] > 0:
         numbers[SHARE] = share_of(numbers[EMA], beta1, t)
     total = float(samples)

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
@@ -76,6 +75,7 @@ from fastnn.targets.cpu.products.rounded import make_rounded
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L2, PENALTY
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.step.between_steps import begin_step, end_loss, layer_number, prefetch_rows
+from fastnn.targets.cpu.step.calls import make_team_calls
 from fastnn.targets.cpu.step.first_rows import make_first_rows
 from fastnn.targets.cpu.step.gather import make_gather
 from fastnn.targets.cpu.step.layers import make_layers
@@ -88,7 +88,7 @@ from fastnn.targets.cpu.step.periodic import make_periodic
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
 from fastnn.targets.cpu.step.sparse_rows import make_sparse
 from fastnn.targets.cpu.step.update import make_apply, make_update
-from fastnn.targets.cpu.team import ended_early, make_team, rest
+from fastnn.targets.cpu.team import make_team, rest
 from fastnn.targets.cpu.tiling import (
     APPLY_TILES,
     BACKWARD,
@@ -113,7 +113,6 @@ from fastnn.targets.cpu.views import (
     control_of,
     gathered_of,
     head_of,
-    job_at,
     layers_of,
     make_view,
     numbers_of,
@@ -450,39 +449,5 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
 
-_single, _double = make_epoch(np.dtype(np.float32)), make_epoch(np.dtype(np.float64))
-_train_single, _train_double = _single.train_epoch, _double.train_epoch
-_end_single, _end_double = _single.end_epoch, _double.end_epoch
-_forward_single, _forward_double = _single.forward, _double.forward
-
-
-def train_epoch_float32(jobs, epochs, me, threads):
-    """Train one epoch a job, one after another, as thread `me` of `threads`."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_single(job, me, threads)
-        if ended_early(job):
-            return
-        if me == 0:
-            _end_single(job)
-
-
-def train_epoch_float64(jobs, epochs, me, threads):
-    """Train one epoch a job, one after another, as thread `me` of `threads`."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_double(job, me, threads)
-        if ended_early(job):
-            return
-        if me == 0:
-            _end_double(job)
-
-
-def forward_float32(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_single(job_at(job, 0), start, end, as_array(outputs))
-
-
-def forward_float64(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_double(job_at(job, 0), start, end, as_array(outputs))
+train_epoch_float32, forward_float32 = make_team_calls(make_epoch(np.dtype(np.float32)))
+train_epoch_float64, forward_float64 = make_team_calls(make_epoch(np.dtype(np.float64)))

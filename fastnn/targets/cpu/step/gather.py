@@ -63,12 +63,29 @@ def squares32(counter, key):
     return (x * x + z) >> np.uint64(32)
 
 
+def make_scale_rows(dtype: np.dtype) -> Any:
+    """Return ``scale_rows(job, first, r0, r1, inverse_weight)``.
+
+    It writes the weight in the gradient of rows r0..r1 of the batch that begins with row `first`.
+    """
+    real, memory_of = dtype.type, make_view("memory", dtype)
+
+    @njit(**EXACT)
+    def scale_rows(job, first, r0, r1, inverse_weight):
+        memory, head, order, weights = memory_of(job), head_of(job), order_of(job), weights_of(job)
+        for r in range(r0, r1):
+            weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
+            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
+
+    return scale_rows
+
+
 def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     """Return gather_matrix, gather_first, gather_inputs, gather_targets and drop for one dtype."""
-    real = dtype.type
-    zero, width_of, padded = real(0), gemm.width_of, gemm.padded
+    zero, width_of, padded = dtype.type(0), gemm.width_of, gemm.padded
     panel, lanes, copy = shape.panel, shape.lanes, make_copy(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
+    scale_rows = make_scale_rows(dtype)
     own_load = load_float64 if dtype.itemsize == 8 else load_float32
     itemsize, own_code, convert = dtype.itemsize, CODES[dtype.str], make_convert(dtype)
 
@@ -168,18 +185,15 @@ def make_gather(dtype: np.dtype, shape: Shape, gemm: Any) -> SimpleNamespace:
     @njit(**MERGED)
     def gather_targets(job, first, r0, r1, inverse_weight):
         """Bring the targets of rows r0..r1 in, and their weight in the gradient."""
-        memory, head, strided, order, weights = (
+        memory, head, strided, order = (
             memory_of(job),
             head_of(job),
             strided_of(job),
             order_of(job),
-            weights_of(job),
         )
         if head[CLASSES] == 0:
             gather_matrix(memory, strided, ONE, order, first, r0, r1, head[CAPACITY], head[TARGETS])
-        for r in range(r0, r1):
-            weight = weights[U(order[U(first + r)])] if head[WEIGHTED] == 1 else 1.0
-            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
+        scale_rows(job, first, r0, r1, inverse_weight)
 
     return SimpleNamespace(
         gather_matrix=gather_matrix,

@@ -36,7 +36,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float32,
     load_float64,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
 from fastnn.targets.cpu.plan import (
     BIAS,
     CLASSES,
@@ -58,11 +58,11 @@ from fastnn.targets.cpu.plan import (
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.products.outputs import make_outputs
-from fastnn.targets.cpu.scalars import L1, MEAN_WEIGHT
+from fastnn.targets.cpu.scalars import BIAS_FACTOR, L1, MEAN_WEIGHT
 from fastnn.targets.cpu.step.between_steps import layer_number
+from fastnn.targets.cpu.step.jumps import AVERAGED
 from fastnn.targets.cpu.step.single_rows import (
     AHEAD,
-    AVERAGED,
     LOSS_ALPHA,
     add_loss,
     ask,
@@ -110,6 +110,10 @@ def make_in_lanes(
     step_numbers = make_step_numbers(dtype)
     advance, arrive, rows_of = outputs.advance, outputs.arrive, make_dot(dtype)
     axpy, between = rows_of.axpy, rows_of.between
+
+    @njit(**INLINE)
+    def bias_factor(job):
+        return real(float(layers_of(job)[0, BIAS]) * layer_number(job, ZERO, BIAS_FACTOR))
 
     @njit(**EXACT)
     def bring(job):
@@ -166,7 +170,7 @@ def make_in_lanes(
     def leave(job, before, here, keep):
         """Keep both rows and the factor of updates for the next call, and do them to W."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        k, n, trained = layers[0, K], layers[0, N], real(layers[0, BIAS])
+        k, n, trained = layers[0, K], layers[0, N], bias_factor(job)
         wide = (n + lanes - 1) // lanes * lanes
         block = head[IN_LANES] + 2 * k * wide
         rows = block + FIELDS * wide
@@ -186,7 +190,7 @@ def make_in_lanes(
     def follow(job, here, after, keep, threshold, share):
         """Do the update that the block describes, with one row, and write z of the next."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        k, n, trained = layers[0, K], layers[0, N], real(layers[0, BIAS])
+        k, n, trained = layers[0, K], layers[0, N], bias_factor(job)
         wide = (n + lanes - 1) // lanes * lanes
         averages, shrinks = head[UPDATE] == AVERAGED, layer_number(job, ZERO, L1) > 0.0
         for first in range(0, wide, lanes):
@@ -231,7 +235,7 @@ def make_in_lanes(
             control_of(job),
         )
         start, end, k, n = control[STEP], head[STEPS], layers[0, K], layers[0, N]
-        samples, trained = head[SAMPLES], real(layers[0, BIAS])
+        samples, trained = head[SAMPLES], bias_factor(job)
         wide = (n + lanes - 1) // lanes * lanes
         block = head[IN_LANES] + 2 * k * wide
         z_at, change_at = block + Z * wide, block + CHANGE * wide

@@ -41,8 +41,8 @@ SMALLEST = 2.0**-40  # scale of W: what is stored is W divided by it, and must n
 # Where its mean is a sum of it, and of what is stored of the mean divided by the other of these,
 # few digits are to be lost.
 SMALLEST_WITH_MEAN, SMALLEST_OF_MEAN = 2.0**-3, 2.0**-20
-MOMENTUM, NESTEROV, RMSPROP, AVERAGED = (
-    UPDATE_CODES[name] for name in ("momentum", "nesterov", "rmsprop", "averaged_sgd")
+SGD, MOMENTUM, NESTEROV, RMSPROP, AVERAGED = (
+    UPDATE_CODES[name] for name in ("sgd", "momentum", "nesterov", "rmsprop", "averaged_sgd")
 )
 
 
@@ -97,11 +97,14 @@ def begin_lazy(job, step):
     head, numbers = head_of(job), numbers_of(job)
     rate, l1, l2 = first_rate(job), numbers[U(NUMBERS + L1)], numbers[U(NUMBERS + L2)]
     keep = 1.0 - rate * l2
+    if head[UPDATE] == SGD or head[UPDATE] == AVERAGED:
+        keep = max(0.0, keep)
     if head[LAZY] < STAMPED:
         numbers[SCALE], numbers[CUT_NOW] = numbers[NEXT_SCALE], numbers[NEXT_CUT]
         following, numbers[RESCALE], numbers[ALL_NOW] = numbers[SCALE] * keep, 1.0, 0.0
         means = head[UPDATE] == AVERAGED
-        least = SMALLEST_WITH_MEAN if means else SMALLEST
+        # A mean that has not begun is the weights themselves.
+        least = SMALLEST_WITH_MEAN if means and numbers[U(SHARE)] != 1.0 else SMALLEST
         all_now = step + 1 == head[EPOCH_STEPS] or not following > least
         if all_now or (means and mean_is_far(numbers)):
             numbers[RESCALE], following, numbers[NEXT_CUT] = following, 1.0, 0.0

@@ -23,6 +23,7 @@ from fastnn.targets.cpu.plan import (
     CAPACITY,
     CLASSES,
     DELTA,
+    IDENTITY,
     IN_PLACE,
     INPUT,
     LAYER_KIND,
@@ -78,7 +79,7 @@ from fastnn.targets.cpu.views import (
     target_weights_of,
 )
 
-IDENTITY, SOFTMAX, HARDMAX = (ACTIVATION_CODES[n] for n in ("identity", "softmax", "hardmax"))
+SOFTMAX, HARDMAX = ACTIVATION_CODES["softmax"], ACTIVATION_CODES["hardmax"]
 SOFTMAX_CROSS_ENTROPY = LOSS_CODES["softmax_cross_entropy"]
 
 

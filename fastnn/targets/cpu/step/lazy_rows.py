@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import UPDATE_CODES
 from fastnn.rules.updates import soft_threshold
 from fastnn.targets.cpu.arguments import CUT, A, B, C, D, E
 from fastnn.targets.cpu.laziness import COUNTED_STEPS, SCALED, STEPWISE
@@ -33,7 +32,8 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import NEXT_SCALE, RESCALE
-from fastnn.targets.cpu.step.jumps import first_rate, place_of_run
+from fastnn.targets.cpu.step.jumps import SGD, first_rate, place_of_run
+from fastnn.targets.cpu.step.per_unit import OF_WEIGHTS
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start, first_entry
 from fastnn.targets.cpu.views import (
     head_of,
@@ -46,7 +46,6 @@ from fastnn.targets.cpu.views import (
     touched_of,
 )
 
-SGD = UPDATE_CODES["sgd"]
 AHEAD = 6  # rows of W asked for ahead of time
 
 
@@ -242,7 +241,7 @@ def make_lazy(
             for p in range(p0, p1):
                 width = width_of(p, n)
                 at = p * apart + i * width
-                apply(job, ZERO, w + at, gradient + at, width, False)
+                apply(job, ZERO, w + at, gradient + at, width, OF_WEIGHTS)
         counted = step % COUNTED_STEPS + 1
         if step + 1 == head[EPOCH_STEPS] or counted == COUNTED_STEPS:
             make_tile_good(job, i0, i1, counted)

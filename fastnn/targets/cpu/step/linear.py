@@ -18,8 +18,6 @@ import numpy as np
 
 from fastnn.rules import ends
 from fastnn.rules.ends import make_end_output
-from fastnn.rules.table import ACTIVATION_CODES
-from fastnn.storage.kernels.compiling import as_array
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
     BAD_STEP,
@@ -50,6 +48,7 @@ from fastnn.targets.cpu.plan import (
     DELTA,
     DIRECT,
     EPOCH_STEPS,
+    IDENTITY,
     IN_PLACE,
     INPUT,
     KEPT,
@@ -73,17 +72,23 @@ from fastnn.targets.cpu.scalars import (
     PENALTY,
 )
 from fastnn.targets.cpu.step.batch_of_one import make_one_by_one
-from fastnn.targets.cpu.step.between_steps import begin_step, layer_number, layer_rate
+from fastnn.targets.cpu.step.between_steps import (
+    begin_step,
+    bias_rate,
+    layer_number,
+    layer_rate,
+)
+from fastnn.targets.cpu.step.calls import make_calls
+from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
 from fastnn.targets.cpu.step.output_losses import make_output_losses
-from fastnn.targets.cpu.step.single_rows import AHEAD, AVERAGED, SGD
+from fastnn.targets.cpu.step.per_unit import OF_BIAS, OF_WEIGHTS
+from fastnn.targets.cpu.step.single_rows import AHEAD
 from fastnn.targets.cpu.step.update import make_apply
-from fastnn.targets.cpu.team import ended_early
 from fastnn.targets.cpu.views import (
     control_of,
     ends_of,
     head_of,
-    job_at,
     layers_of,
     make_view,
     numbers_of,
@@ -91,9 +96,6 @@ from fastnn.targets.cpu.views import (
     row_loss_of,
     strided_of,
 )
-
-IDENTITY = ACTIVATION_CODES["identity"]
-
 
 end_output = make_end_output(njit(**INLINE))
 
@@ -200,8 +202,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         )
         k, w, d = layers[0, K], layers[0, WEIGHTS], layers[0, DELTA]
         out, factor = w, -real(layer_rate(job, ZERO))
+        of_bias = -real(bias_rate(job, ZERO))
         if head[DIRECT] == 1:
-            keep = one + factor * real(layer_number(job, ZERO, L2))
+            keep = max(zero, one + factor * real(layer_number(job, ZERO, L2)))
             if keep != one:
                 for i in range(w, w + k):
                     memory[U(i)] *= keep
@@ -216,13 +219,13 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             axpy(memory, out, address, k, factor * delta)
             total += delta
         if head[DIRECT] == 0:
-            apply(job, ZERO, w, out, k, ZERO)
+            apply(job, ZERO, w, out, k, OF_WEIGHTS)
         if layers[0, BIAS] == 1:
             if head[DIRECT] == 1:
-                memory[U(w + k)] += factor * total
+                memory[U(w + k)] += of_bias * total
             else:
                 memory[U(out)] = total
-                apply(job, ZERO, w + k, out, ONE, ONE)
+                apply(job, ZERO, w + k, out, ONE, OF_BIAS)
         if head[KEPT] > 0:
             kept, unit = head[KEPT], 1.0
             squared = squares(memory, kept, k + 1, unit)
@@ -230,9 +233,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 unit = UNIT
                 squared = squares(memory, kept, k + 1, unit)
             set_scale(job, squared, unit)
-            apply(job, ZERO, w, w + kept, k, ZERO)
+            apply(job, ZERO, w, w + kept, k, OF_WEIGHTS)
             if layers[0, BIAS] == 1:
-                apply(job, ZERO, w + k, w + k + kept, ONE, ONE)
+                apply(job, ZERO, w + k, w + k + kept, ONE, OF_BIAS)
         limit = layer_number(job, ZERO, COLUMN_NORM)
         if limit < math.inf:
             clip_column(job, w, k, ONE, limit, squares(memory, w, k, 1.0))
@@ -307,37 +310,5 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
 
-_single, _double = make_linear(np.dtype(np.float32)), make_linear(np.dtype(np.float64))
-_train_single, _train_double = _single.train_epoch, _double.train_epoch
-_end_single, _end_double = _single.end_epoch, _double.end_epoch
-_forward_single, _forward_double = _single.forward, _double.forward
-
-
-def train_epoch_float32(jobs, epochs):
-    """Train one epoch a job."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_single(job)
-        if ended_early(job):
-            return
-        _end_single(job)
-
-
-def train_epoch_float64(jobs, epochs):
-    """Train one epoch a job."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_double(job)
-        if ended_early(job):
-            return
-        _end_double(job)
-
-
-def forward_float32(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_single(job_at(job, 0), start, end, as_array(outputs))
-
-
-def forward_float64(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_double(job_at(job, 0), start, end, as_array(outputs))
+train_epoch_float32, forward_float32 = make_calls(make_linear(np.dtype(np.float32)))
+train_epoch_float64, forward_float64 = make_calls(make_linear(np.dtype(np.float64)))

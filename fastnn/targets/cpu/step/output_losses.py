@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.rules.table import ACTIVATION_CODES
-from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     DELTA,
+    IDENTITY,
     LOSS,
     NEEDS_Z,
     OUTPUT,
@@ -26,9 +24,11 @@ from fastnn.targets.cpu.plan import (
     WEIGHTED,
     Z,
 )
+from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
 from fastnn.targets.cpu.step.between_steps import end_loss
-from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA
+from fastnn.targets.cpu.step.gather import make_scale_rows
+from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA, make_target_of
 from fastnn.targets.cpu.views import (
     head_of,
     layers_of,
@@ -36,11 +36,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     order_of,
     row_loss_of,
-    strided_of,
-    weights_of,
 )
-
-IDENTITY = ACTIVATION_CODES["identity"]
 
 
 def make_output_losses(dtype: np.dtype, rules: Any) -> Any:
@@ -54,25 +50,7 @@ def make_output_losses(dtype: np.dtype, rules: Any) -> Any:
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     activate, multiply_derivative = rules.activate, rules.multiply_derivative
     losses, loss_gradients = rules.losses, rules.loss_gradients
-    own_load = load_float64 if dtype.itemsize == 8 else load_float32
-
-    @njit(**EXACT)
-    def bring_in(job, first, samples):
-        """Bring in the target of each row, and its share in the mean."""
-        memory, head, strided, order, weights = (
-            memory_of(job),
-            head_of(job),
-            strided_of(job),
-            order_of(job),
-            weights_of(job),
-        )
-        inverse_weight = numbers_of(job)[U(INVERSE_WEIGHT)]
-        for r in range(samples):
-            row = order[U(first + r)]
-            target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
-            memory[U(head[TARGETS] + r)] = own_load(target)
-            weight = weights[U(row)] if head[WEIGHTED] == 1 else 1.0
-            memory[U(head[ROW_SCALE] + r)] = real(weight * inverse_weight)
+    target_of, scale_rows = make_target_of(dtype), make_scale_rows(dtype)
 
     @njit(**EXACT)
     def leave_out(memory, scale, d, samples):
@@ -83,16 +61,19 @@ def make_output_losses(dtype: np.dtype, rules: Any) -> Any:
 
     @njit(**EXACT)
     def output_losses(job, step, first, samples):
-        memory, alphas, head, layers, row_loss = (
+        memory, alphas, head, layers, order, row_loss = (
             memory_of(job),
             alphas_of(job),
             head_of(job),
             layers_of(job),
+            order_of(job),
             row_loss_of(job),
         )
         p, y, d, scale = layers[0, OUTPUT], head[TARGETS], layers[0, DELTA], head[ROW_SCALE]
         alpha, named = alphas[LOSS_ALPHA], layers[0, ACTIVATION]
-        bring_in(job, first, samples)
+        for r in range(samples):
+            memory[U(y + r)] = target_of(job, order[U(first + r)])
+        scale_rows(job, first, ZERO, samples, numbers_of(job)[U(INVERSE_WEIGHT)])
         if named != IDENTITY:
             if layers[0, NEEDS_Z] == 1:
                 for r in range(samples):

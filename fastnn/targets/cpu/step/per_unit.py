@@ -32,6 +32,7 @@ from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
 
 KINDS = 3  # 0: bias, beta or phase; 1: the slope; 2: gamma or frequency
+OF_WEIGHTS, OF_BIAS = -ONE, ZERO  # and of W, which is none of these
 
 
 def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:

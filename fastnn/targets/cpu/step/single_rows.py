@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules import ends
-from fastnn.rules.table import UPDATE_CODES
-from fastnn.targets.cpu.arguments import BAD_STEP, FIRST_STEP
+from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, FIRST_STEP, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.intrinsics import prefetch
+from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
 from fastnn.targets.cpu.plan import LOSS, OWN_LOSSES, UPDATE, WEIGHTED, N
 from fastnn.targets.cpu.products.gemm import ZERO
@@ -26,6 +25,7 @@ from fastnn.targets.cpu.scalars import (
     WEIGHT_SUM,
 )
 from fastnn.targets.cpu.step.between_steps import layer_number, share_of
+from fastnn.targets.cpu.step.jumps import AVERAGED
 from fastnn.targets.cpu.views import (
     control_of,
     ends_of,
@@ -35,13 +35,25 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     order_of,
     rates_of,
+    strided_of,
     target_weights_of,
     weights_of,
 )
 
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
-SGD, AVERAGED = UPDATE_CODES["sgd"], UPDATE_CODES["averaged_sgd"]
+
+
+def make_target_of(dtype: np.dtype) -> Any:
+    """Return ``target_of(job, row)``: the target of a row of one output, of that dtype."""
+    load = load_float64 if dtype.itemsize == 8 else load_float32
+
+    @njit(**INLINE)
+    def target_of(job, row):
+        strided = strided_of(job)
+        return load(strided[1, ADDRESS] + row * strided[1, ROW_STRIDE])
+
+    return target_of
 
 
 def make_add_losses(dtype: np.dtype, losses: Any) -> Any:
@@ -188,7 +200,7 @@ def make_step_numbers(dtype: np.dtype) -> Any:
         head, numbers = head_of(job), numbers_of(job)
         exact_rate = rates_of(job)[U(step)] * layer_number(job, ZERO, RATE_FACTOR)
         rate, share, scale = real(exact_rate), zero, one
-        keep = one - rate * real(layer_number(job, ZERO, L2))
+        keep = max(zero, one - rate * real(layer_number(job, ZERO, L2)))
         threshold = real(exact_rate * layer_number(job, ZERO, L1))
         if head[UPDATE] == AVERAGED:
             update = float(control_of(job)[FIRST_STEP] + step + 1)

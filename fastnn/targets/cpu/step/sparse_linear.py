@@ -17,16 +17,13 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.rules.updates import mean_of_weights
-from fastnn.storage.kernels.compiling import as_array
 from fastnn.targets.cpu.arguments import (
-    ADDRESS,
     BAD_STEP,
     DONE,
     FINISHED,
     FIRST_STEP,
     LINE,
     NOT_OPEN,
-    ROW_STRIDE,
     STEP,
     STOP,
     TICKETS,
@@ -37,8 +34,6 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_add,
     atomic_load,
     atomic_store,
-    load_float32,
-    load_float64,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
@@ -47,6 +42,7 @@ from fastnn.targets.cpu.plan import (
     BIAS,
     CAPACITY,
     DELTA,
+    IDENTITY,
     LOSS,
     LOSS_BLOCK,
     MEAN_SLOT,
@@ -63,26 +59,24 @@ from fastnn.targets.cpu.plan import (
     K,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L1, L2, PENALTY, SCALE, SHARE
+from fastnn.targets.cpu.scalars import BIAS_FACTOR, INVERSE_WEIGHT, L1, L2, PENALTY, SCALE, SHARE
 from fastnn.targets.cpu.step.batch_of_one import make_gradient
-from fastnn.targets.cpu.step.between_steps import begin_step, layer_number
-from fastnn.targets.cpu.step.jumps import first_rate
+from fastnn.targets.cpu.step.between_steps import begin_step, layer_number, layer_rate
+from fastnn.targets.cpu.step.calls import make_team_calls
 from fastnn.targets.cpu.step.norms import make_norms
-from fastnn.targets.cpu.step.output_losses import IDENTITY, make_output_losses
-from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA, make_add_losses
+from fastnn.targets.cpu.step.output_losses import make_output_losses
+from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA, make_add_losses, make_target_of
 from fastnn.targets.cpu.step.sparse_ranges import NOTHING, make_ranges
 from fastnn.targets.cpu.step.sparse_rows import entry_start
 from fastnn.targets.cpu.team import ended_early, rest
 from fastnn.targets.cpu.views import (
     control_of,
     head_of,
-    job_at,
     layers_of,
     make_view,
     numbers_of,
     order_of,
     sparse_of,
-    strided_of,
     weights_of,
 )
 
@@ -100,7 +94,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     activate, output_losses = rules.activate, make_output_losses(dtype, rules)
     gradient, add_losses = make_gradient(real, elementary), make_add_losses(dtype, rules.losses)
     averaged = njit(**INLINE)(mean_of_weights(real))
-    own_load = load_float64 if dtype.itemsize == 8 else load_float32
+    target_of = make_target_of(dtype)
     ranges = make_ranges(dtype)
     row_product, range_products = ranges.row_product, ranges.range_products
     update_range, make_good = ranges.update_range, ranges.make_good
@@ -111,7 +105,8 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         bias, mean = layers[0, WEIGHTS] + layers[0, K], head[MEAN_SLOT]
         if layers[0, BIAS] == 1:
-            memory[U(bias)] += real(-first_rate(job)) * gradient
+            change = real(-layer_rate(job, ZERO)) * gradient
+            memory[U(bias)] += real(layer_number(job, ZERO, BIAS_FACTOR)) * change
         if mean > 0:
             share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
             memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)
@@ -119,7 +114,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     @njit(**EXACT)
     def one_by_one(job):
         """Train on single rows: the losses of a block of them are added up together."""
-        memory, head, layers, control, numbers, order, weights, strided = (
+        memory, head, layers, control, numbers, order, weights = (
             memory_of(job),
             head_of(job),
             layers_of(job),
@@ -127,7 +122,6 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
             numbers_of(job),
             order_of(job),
             weights_of(job),
-            strided_of(job),
         )
         bias, d, sums = layers[0, WEIGHTS] + layers[0, K], layers[0, DELTA], head[RANGE_SUMS]
         z_at, y_at, end = head[ROW_SCRATCH], head[ROW_SCRATCH] + LOSS_BLOCK, head[STEPS]
@@ -140,7 +134,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
                 range_products(job, step, ONE, ZERO, sums)
                 begin_step(job, control[FIRST_STEP], step, ONE)
                 z = real(numbers[U(SCALE)]) * memory[U(sums)] + memory[U(bias)]
-                y = own_load(strided[1, ADDRESS] + row * strided[1, ROW_STRIDE])
+                y = target_of(job, row)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 derivative = gradient(code, own_gradient, z, y, alpha)
                 if head[WEIGHTED] == 1:
@@ -310,40 +304,5 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     return SimpleNamespace(train_epoch=train_epoch, end_epoch=end_epoch, forward=forward)
 
 
-_single = make_sparse_linear(np.dtype(np.float32))
-_double = make_sparse_linear(np.dtype(np.float64))
-_train_single, _train_double = _single.train_epoch, _double.train_epoch
-_end_single, _end_double = _single.end_epoch, _double.end_epoch
-_forward_single, _forward_double = _single.forward, _double.forward
-
-
-def train_epoch_float32(jobs, epochs, me, threads):
-    """Train one epoch a job, one after another, as thread `me` of `threads`."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_single(job, me, threads)
-        if ended_early(job):
-            return
-        if me == 0:
-            _end_single(job)
-
-
-def train_epoch_float64(jobs, epochs, me, threads):
-    """Train one epoch a job, one after another, as thread `me` of `threads`."""
-    for epoch in range(epochs):
-        job = job_at(jobs, epoch)
-        _train_double(job, me, threads)
-        if ended_early(job):
-            return
-        if me == 0:
-            _end_double(job)
-
-
-def forward_float32(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_single(job_at(job, 0), start, end, as_array(outputs))
-
-
-def forward_float64(job, start, end, outputs):
-    """Write the outputs of rows start..end into those rows of `outputs`."""
-    _forward_double(job_at(job, 0), start, end, as_array(outputs))
+train_epoch_float32, forward_float32 = make_team_calls(make_sparse_linear(np.dtype(np.float32)))
+train_epoch_float64, forward_float64 = make_team_calls(make_sparse_linear(np.dtype(np.float64)))

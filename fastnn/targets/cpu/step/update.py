@@ -43,6 +43,7 @@ from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
     BETA2,
+    BIAS_FACTOR,
     C1,
     C2,
     C3,
@@ -54,10 +55,16 @@ from fastnn.targets.cpu.scalars import (
     L1,
     L2,
     SHARE,
+    STEP_L2,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, rows_ahead
+from fastnn.targets.cpu.step.between_steps import (
+    bias_rate,
+    layer_number,
+    layer_rate,
+    rows_ahead,
+)
 from fastnn.targets.cpu.step.first_rows import caller_rows
-from fastnn.targets.cpu.step.per_unit import KINDS
+from fastnn.targets.cpu.step.per_unit import KINDS, OF_BIAS, OF_WEIGHTS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
     head_of,
@@ -70,10 +77,10 @@ from fastnn.targets.cpu.views import (
 
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
-    """Return ``apply(job, layer, at, gradient, count, is_bias)``.
+    """Return ``apply(job, layer, at, gradient, count, kind)``.
 
     It applies the plan's update rule to `count` parameters of a layer at `at` with their gradient;
-    `is_bias` is whether they have no penalty.
+    `kind` is OF_WEIGHTS, or that of `per_unit`, which has no penalty.
     One that is to be clipped by its norm it only keeps; called again with that, it applies it.
     """
     real = dtype.type
@@ -81,12 +88,12 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
     memory_of, average = make_view("memory", dtype), make_average(dtype)
 
     @njit(**EXACT)
-    def apply(job, layer, at, gradient, count, is_bias):
+    def apply(job, layer, at, gradient, count, kind):
         memory, head, numbers = memory_of(job), head_of(job), numbers_of(job)
-        size = head[SIZE]
-        rate = layer_rate(job, layer)
+        size, is_bias = head[SIZE], kind != OF_WEIGHTS
+        rate = bias_rate(job, layer) if kind == OF_BIAS else layer_rate(job, layer)
         threshold = zero if is_bias else real(rate * layer_number(job, layer, L1))
-        l2 = zero if is_bias else real(layer_number(job, layer, L2))
+        l2 = zero if is_bias else real(layer_number(job, layer, STEP_L2))
         if head[CLIPS] == 1 or head[STATUS] > 0:
             kept = at + head[KEPT] if head[KEPT] > 0 else gradient
             if head[STATUS] > 0 and gradient != kept:
@@ -227,7 +234,6 @@ def make_update(
         """Update what a layer has one number of a unit: panels p0..p1, from all samples."""
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         direct = head[DIRECT] == 1
-        factor = -real(layer_rate(job, layer)) if direct else one
         layer_kind = layers[layer, LAYER_KIND]
         kinds = KINDS if layer_kind != LINEAR or layers[layer, TRAINABLE] >= 0 else 1
         for p in range(p0, p1):
@@ -241,13 +247,18 @@ def make_update(
                 at = place_of(job, layer, p, kind)
                 if at < 0:
                     continue
+                for c in range(gradient, gradient + width):
+                    memory[U(c)] = zero
+                alpha = -real(layer_rate(job, layer)) if direct else one
+                sum_columns(job, layer, p, kind, samples, gradient, alpha, one)
                 if not direct:
-                    for c in range(width):
-                        memory[U(gradient + c)] = zero
-                out = at if direct else gradient
-                sum_columns(job, layer, p, kind, samples, out, factor, one)
-                if not direct:
-                    apply(job, layer, at, gradient, width, True)
+                    apply(job, layer, at, gradient, width, kind)
+                    continue
+                # Changes are rounded before they are added: one that another takes back leaves
+                # nothing, where a perceptron is to have a z of 0.
+                factor = real(layer_number(job, layer, BIAS_FACTOR)) if kind == OF_BIAS else one
+                for c in range(width):
+                    memory[U(at + c)] += factor * memory[U(gradient + c)]
 
     @njit(**MERGED)
     def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
@@ -256,7 +267,7 @@ def make_update(
         k, n = layers[layer, K], layers[layer, N]
         rate, apart = real(layer_rate(job, layer)), panel * (k + 1)
         keep, weights = (
-            one - rate * real(layer_number(job, layer, L2)),
+            max(zero, one - rate * real(layer_number(job, layer, L2))),
             layers[layer, WEIGHTS] + p0 * apart,
         )
         if keep != one and layer == 0 and head[IN_PLACE] > 0 and head[ROUNDED] == 0:
@@ -283,7 +294,9 @@ def make_update(
             for p in range(p0, p1):
                 width = width_of(p, n)
                 weights = layers[layer, WEIGHTS] + p * panel * (k + 1) + b0 * width
-                apply(job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, False)
+                apply(
+                    job, layer, weights, gradient + (p - p0) * apart, (b1 - b0) * width, OF_WEIGHTS
+                )
 
     @njit(**EXACT)
     def narrow_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
@@ -303,7 +316,7 @@ def make_update(
         k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         if head[DIRECT] == 1:
             rate = real(layer_rate(job, ZERO))
-            keep = one - rate * real(layer_number(job, ZERO, L2))
+            keep = max(zero, one - rate * real(layer_number(job, ZERO, L2)))
             narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
@@ -313,12 +326,12 @@ def make_update(
                     memory[U(gradient + c)] = zero
                 narrow_add(job, i, i + count, first, samples, own, gradient, count, one, one)
                 for j in range(n):
-                    apply(job, ZERO, w + j * k + i, gradient + j * count, count, False)
+                    apply(job, ZERO, w + j * k + i, gradient + j * count, count, OF_WEIGHTS)
 
     @njit(**EXACT)
     def hold(job, layer, at, kept, count, is_bias):
         """Add the penalty to gradients that are kept, and hold each number in its limits."""
-        l2 = zero if is_bias else real(layer_number(job, layer, L2))
+        l2 = zero if is_bias else real(layer_number(job, layer, STEP_L2))
         clip(memory_of(job), at, kept, kept, count, l2, real(numbers_of(job)[CLIP_VALUE]))
 
     @njit(**EXACT)
@@ -339,13 +352,13 @@ def make_update(
                 if only_hold:
                     hold(job, layer, at, at + kept, count, False)
                 else:
-                    apply(job, layer, at, at + kept, count, False)
+                    apply(job, layer, at, at + kept, count, OF_WEIGHTS)
             for kind in range(KINDS if i1 == k else 0):
                 at = place_of(job, layer, p, kind)
                 if at >= 0 and only_hold:
                     hold(job, layer, at, at + kept, width, True)
                 elif at >= 0:
-                    apply(job, layer, at, at + kept, width, True)
+                    apply(job, layer, at, at + kept, width, kind)
             if only_hold:
                 add_squares(job, layer, i0, i1, p, 1.0)
         if not only_hold:

@@ -19,6 +19,7 @@ from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.formulas import (
     BETA1,
     BETA2,
+    BIAS_FACTOR,
     CLIP_NORM,
     CLIP_VALUE,
     EPSILON,
@@ -68,6 +69,8 @@ class Learning(NamedTuple):
         Whether each is limited, and to what.
     threshold, l2, shrink
         Penalties of W, that of l1 times the rate, and what decay leaves of W.
+    rate, bias_rate
+        Learning rates of W and of biases.
     constants
         What the rule takes besides.
     """
@@ -83,6 +86,8 @@ class Learning(NamedTuple):
     threshold: Any
     l2: Any
     shrink: Any
+    rate: Any
+    bias_rate: Any
     constants: Any
 
 
@@ -113,37 +118,42 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     across, vec4 = make_dots(dtype).across, make_vec4(dtype)
     load, store, only = vec4.load, vec4.store, vec4.first
     zero, one, places = real(0), real(1), recipe.places
+    limited_l2 = recipe.rule in ("sgd", "averaged_sgd")  # see `Problem.l2_of_step`
 
     @inner
     def learning(words, numbers, steps, step, layer):
         word, own = 1 + layer, places.layers + layer * places.each
         factor = numbers[U(own + RATE_FACTOR)]
         rate = steps[U(step), RATE] * factor
+        l2 = numbers[U(own + L2)]
+        if limited_l2 and rate * l2 > 1.0:
+            l2 = 1.0 / rate
         constants = (
-            real(rate), real(numbers[BETA1]), real(numbers[REST1]),
+            real(numbers[BETA1]), real(numbers[REST1]),
             real(numbers[BETA2]), real(numbers[REST2]), real(numbers[EPSILON]),
             real(steps[U(step), C1]), real(steps[U(step), C2]), real(steps[U(step), C3]),
         )  # fmt: skip
         return Learning(
             words[word, WEIGHTS], words[word, LDW], words[word, K], words[word, BIAS] == 1,
             words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1, real(numbers[CLIP_VALUE]),
-            real(rate * numbers[U(own + L1)]), real(numbers[U(own + L2)]),
-            real(1.0 - steps[U(step), DECAY] * factor), constants,
+            real(rate * numbers[U(own + L1)]), real(l2),
+            real(1.0 - steps[U(step), DECAY] * factor), real(rate),
+            real(rate * numbers[U(own + BIAS_FACTOR)]), constants,
         )  # fmt: skip
 
     @inner
-    def stepped(own, w, g, s, t, shrink, threshold):
-        rate, beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
+    def stepped(own, rate, w, g, s, t, shrink, threshold):
+        beta1, rest1, beta2, rest2, epsilon, c1, c2, c3 = own.constants
         return rule(
             w, g, s, t, rate, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3, threshold
         )
 
     @inner
-    def take_in(own, par, at, g, shrink, threshold):
-        w = par[U(at)]
+    def take_in(own, par, i, at, g, shrink, threshold):
+        w, rate = par[U(at)], own.bias_rate if i == own.k else own.rate
         s = par[U(at + own.size)] if slots > 0 else zero
         t = par[U(at + 2 * own.size)] if slots > 1 else zero
-        w, s, t = stepped(own, w, g, s, t, shrink, threshold)
+        w, s, t = stepped(own, rate, w, g, s, t, shrink, threshold)
         par[U(at)] = w
         if slots > 0:
             par[U(at + own.size)] = s
@@ -177,7 +187,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         if own.kept >= 0:
             act[U(own.kept + at)] = g
         else:
-            take_in(own, par, at, g, shrink, threshold)
+            take_in(own, par, i, at, g, shrink, threshold)
 
     @inner
     def limited4(own, g, w):
@@ -186,7 +196,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def ruled(own, w, g, s, t):
-        return stepped(own, w, g, s, t, own.shrink, own.threshold)
+        return stepped(own, own.rate, w, g, s, t, own.shrink, own.threshold)
 
     @inner
     def take_in4(own, memory, at, far, w, g, count):
@@ -300,7 +310,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             shrink, threshold = one, zero
             if i < own.k:
                 shrink, threshold = own.shrink, own.threshold
-            take_in(own, par, at, act[U(own.kept + at)] * factor, shrink, threshold)
+            take_in(own, par, i, at, act[U(own.kept + at)] * factor, shrink, threshold)
 
     @inner
     def clip_columns(par, words, numbers, steps, step, layer, me, team):

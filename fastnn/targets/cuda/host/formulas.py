@@ -16,7 +16,7 @@ from fastnn.rules.table import activation_row, loss_row
 
 # Fields of `Plan.numbers`, float64, and what each layer has after them.
 BETA1, REST1, BETA2, REST2, EPSILON, CLIP_VALUE, CLIP_NORM, CONSTANTS = range(8)
-L1, L2, MAX_NORM, RATE_FACTOR, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(7)
+L1, L2, MAX_NORM, RATE_FACTOR, BIAS_FACTOR, ALPHA, KEPT_FACTOR, LAYER_NUMBERS = range(8)
 
 
 @dataclass(frozen=True)

@@ -243,6 +243,7 @@ def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:
             if dense.max_norm is None or not (own_rule and dense.trainable)
             else dense.max_norm,
             dense.rate_factor,
+            dense.bias_rate_factor,
             RRELU_MEAN if activation_row(dense.activation).random else dense.alpha or 0.0,
             1.0 / (1.0 - rate),
         )
