@@ -107,13 +107,10 @@ def settings() -> Iterator[Setting]:
 def is_linear(setting: Setting) -> bool:
     """Return whether the entries called "linear" train a setting: one output.
 
-    Sparse rows only by SGD, or by its mean without an l1 penalty.
+    Sparse rows only by SGD, or by its mean.
     """
     _, layers, _, _, more = setting
-    lazy = True
-    if more.get(SPARSE):
-        rule = more["optimizer"].rule
-        lazy = rule == "sgd" or (rule == "averaged_sgd" and not more.get("l1"))
+    lazy = not more.get(SPARSE) or more["optimizer"].rule in ("sgd", "averaged_sgd")
     return len(layers) == 1 and layers[0].units == 1 and lazy
 
 

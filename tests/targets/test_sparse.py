@@ -32,7 +32,15 @@ if SIMULATED:
 
 from fastnn.targets.cpu import laziness
 from fastnn.targets.cpu.engine import Engine
-from fastnn.targets.cpu.laziness import CUT, EAGER, SCALED, STAMPED, STEPWISE, choose_laziness
+from fastnn.targets.cpu.laziness import (
+    CUT,
+    CUT_MEAN,
+    EAGER,
+    SCALED,
+    STAMPED,
+    STEPWISE,
+    choose_laziness,
+)
 from fastnn.threads import pool
 from fastnn.threads.processors import available_threads
 
@@ -221,12 +229,15 @@ def mode_of(rule, layers=NETWORKS["hidden"], entries=3.0, *, one_output=False, *
 def test_what_a_step_updates_lazily():
     """The rest of this file takes every way: were one not taken, nothing here would test it."""
     assert [mode_of("sgd"), mode_of("sgd", l2=0.1)] == [SCALED] * 2
-    assert mode_of("sgd", l1=0.1) == STAMPED
-    assert mode_of("sgd", [Dense(1)], l1=0.1, l2=0.1, one_output=True) == CUT
-    assert [mode_of(rule, l2=0.1) for rule in ("momentum", "nesterov", "averaged")] == [STAMPED] * 3
-    assert [mode_of(rule, l1=0.1) for rule in ("momentum", "nesterov", "averaged")] == [
-        STEPWISE
-    ] * 3
+    one = {"layers": [Dense(1)], "one_output": True}
+    for layers in ({}, one):
+        assert mode_of("sgd", l1=0.1, l2=0.1, **layers) == CUT
+        assert [mode_of("averaged", l2=0.1, **layers)] == [SCALED]
+        assert [mode_of("averaged", l1=0.1, **layers)] == [CUT_MEAN]
+    assert [mode_of(rule, l2=0.1) for rule in ("momentum", "nesterov")] == [STAMPED] * 2
+    assert [mode_of(rule, l1=0.1) for rule in ("momentum", "nesterov")] == [STEPWISE] * 2
+    assert mode_of("sgd", clip_value=0.1, l1=0.1) == STAMPED
+    assert mode_of("averaged", clip_value=0.1, l1=0.1) == STEPWISE
     assert [mode_of(rule, l1=0.1) for rule in ("rmsprop", "adagrad")] == [STAMPED] * 2
     assert [mode_of(rule, l2=0.1) for rule in ("rmsprop", "adagrad")] == [EAGER] * 2
     assert {mode_of(rule) for rule in ("adam", "adamw", "nadam", "lion")} == {EAGER}
@@ -235,6 +246,7 @@ def test_what_a_step_updates_lazily():
     assert mode_of("sgd", clip_norm=0.1) == EAGER
     assert mode_of("sgd", NETWORKS["held"]) == EAGER
     assert mode_of("sgd", NETWORKS["frozen"]) == EAGER
+    assert [mode_of(rule, entries=100.0, l1=0.1) for rule in ("sgd", "averaged")] == [EAGER] * 2
     assert mode_of("momentum", entries=100.0) == EAGER
 
 
@@ -413,3 +425,23 @@ def test_threads_that_cannot_be_started_are_done_without(
     monkeypatch.setattr(pool, "_pool", pool._Pool())
     monkeypatch.setattr(pool, "start_new_thread", few)
     assert run(Engine, problem, rows, threads=threads).bits() == expected.bits()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", ["mean", "late mean", "ema"])
+@pytest.mark.parametrize("network", ["one output", "outputs"])
+def test_sums_of_steps_begin_anew_and_inputs_are_seen_seldom_or_never(network, rule, dtype):
+    """More steps than there are sums for, weights that become 0 long after they were used."""
+    rows = laziness.MEAN_STEPS + 900
+    problem = problem_of(
+        90, NETWORKS[network], optimizer=ONE_OUTPUT[rule], batch_size=1, dtype=dtype, l1=0.003,
+        l2=0.002, loss="huber",
+    )  # fmt: skip
+    dense, data = both(problem, rows, density=0.002)
+    assert (np.bincount(data.X.columns, minlength=90) == 0).sum() < 90
+    found, expected = (
+        run(engine, problem, each, rate=0.02)
+        for engine, each in ((Engine, data), (reference.Engine, dense))
+    )
+    assert_runs_near(found, expected, 30 * TOLERANCE[dtype])
+    assert (found.parameters[0][0] == 0).any() and (found.parameters[0][0] != 0).any()

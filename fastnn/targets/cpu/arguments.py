@@ -50,6 +50,8 @@ def make_strided_views(*matrices: np.ndarray) -> np.ndarray:
 # Of a run of steps that are made good later (see `step.jumps`), where w and its state s become
 # w <- S(A w + B s, CUT); s <- C w + D s + E (w afterwards).
 A, B, C, D, E, CUT, JUMP = range(7)
+# After a step of plain SGD with a mean: sums of cuts, of shares, and of both (`step.settling`).
+RUN_C, RUN_A, RUN_B, SUMS = range(4)
 
 
 def make_sparse_table(X: SparseRows) -> np.ndarray:

@@ -13,7 +13,7 @@ from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.rules import ends
 from fastnn.targets.cpu import arguments as words
 from fastnn.targets.cpu.arguments import make_sparse_table
-from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT, STAMPED
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT, CUT_MEAN, MEAN_STEPS, STAMPED
 from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY
 from fastnn.targets.cpu.scalars import LOSS_SUM, PENALTY, WEIGHT_SUM
 from fastnn.targets.cpu.working_memory import Working
@@ -93,6 +93,9 @@ def sparse_arrays(X: Any, working: Working) -> dict[str, np.ndarray]:
     touched, jumps = NO_ROWS, NO_WEIGHTS
     if head[LAZY] == CUT:
         jumps = np.zeros(inputs)
+    elif head[LAZY] == CUT_MEAN:
+        steps = min(int(head[EPOCH_STEPS]), MEAN_STEPS)
+        jumps = np.zeros(inputs + words.SUMS * 2 * (steps + 1))
     elif head[LAZY] >= STAMPED:
         touched = np.zeros(3 * inputs + len(working.plan.tiles), np.int64)
         jumps = np.zeros(2 * words.JUMP * min(int(head[EPOCH_STEPS]), COUNTED_STEPS))

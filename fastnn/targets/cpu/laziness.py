@@ -3,10 +3,11 @@
 A batch gives the other rows no gradient. What a step then does to them is often so simple that it
 can be made good later, exactly, when a batch uses them, and at the end of an epoch:
 
-- Plain SGD without l1 multiplies W by 1 - rate l2: all of W is kept divided by the product of
-  these factors. In a model of one output so is the mean of its weights.
-- With an l1 penalty, momentum or Nesterov's, the mean of the weights, or the decay of RMSProp, a
-  weight w and its state s become
+- Plain SGD multiplies W by 1 - rate l2: all of W is kept divided by the product of these factors.
+  The soft threshold of l1 comes later, for all steps at once, and so does what weights have been
+  meanwhile for their mean: see `step.settling`; without l1 the mean is a sum: see `step.jumps`.
+- With momentum or Nesterov's, the decay of RMSProp, a limit of the gradient, or l1 beside one of
+  these, a weight w and its state s become
 
       w <- S(a w + b s, threshold),  s <- c w + d s + e w_new,
 
@@ -32,16 +33,19 @@ if TYPE_CHECKING:
 (
     EAGER,  # every step updates all of W
     SCALED,  # W is kept divided by a number
-    CUT,  # and with the threshold of each input when it was last used: a model of one output
+    CUT,  # and with the threshold of each input when it was last used
+    CUT_MEAN,  # and with sums of the steps since then, for the mean of the weights
     STAMPED,  # inputs have the step up to which they are good; runs of steps are joined
     STEPWISE,  # and steps are made good one by one
-) = range(5)
+) = range(6)
 
 _LINEAR = ("sgd", "momentum", "nesterov", "averaged_sgd")
 _DIVIDED = ("rmsprop", "adagrad")
 # After so many steps all of W is brought up to date, and steps are counted from 0 again: what is
 # kept of them does not grow with the epoch.
 COUNTED_STEPS = 1 << 14
+# And after so many those of which there are sums for the mean.
+MEAN_STEPS = 1 << 12
 # Of a model of one output, a range of inputs has so many numbers of a row, and all of them so many
 # of a batch: below, to hand over the work takes longer than to do it.
 RANGE_ENTRIES, RANGES_ENTRIES, MOST_RANGES = 64, 4096, 8
@@ -80,11 +84,12 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
         return Laziness(EAGER, False)
     if update_row(problem.optimizer).slots > UPDATES[rule].slots:
         return Laziness(EAGER, False)
-    if one_output and rule == "averaged_sgd" and not clips and l1 == 0:
-        return Laziness(SCALED, True, _ranges(problem, entries))
-    if rule == "sgd" and not clips and (l1 == 0 or one_output):
-        ranges = _ranges(problem, entries) if one_output else 1
-        return Laziness(CUT if l1 else SCALED, one_output, ranges)
+    plain = rule in ("sgd", "averaged_sgd") and not clips
+    mode = SCALED if not l1 else CUT if rule == "sgd" else CUT_MEAN
+    if plain and one_output:
+        return Laziness(mode, True, _ranges(problem, entries))
+    if plain and rule == "sgd" and not l1:
+        return Laziness(mode, False)
     linear = rule in _LINEAR and not (clips and l2)
     if not linear and not (rule in _DIVIDED and not l2):
         return Laziness(EAGER, False)
@@ -92,6 +97,8 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
     share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
     if share * SCATTERED > 1.0:
         return Laziness(EAGER, False)
+    if plain:
+        return Laziness(mode, False)
     joined = l1 == 0 or rule not in _LINEAR[1:]
     return Laziness(STAMPED if joined else STEPWISE, False)
 

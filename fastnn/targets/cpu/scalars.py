@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     NEXT_OF_WEIGHTS,  # and after this step
     NEXT_OF_MEAN,  # 0: what is stored of the mean is 0
     THROUGH,  # a change of W, times this, is taken from what is stored of its mean
-    CUT_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
-    NEXT_CUT,  # and after this step
+    GOOD_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
+    NEXT_GOOD,  # and after this step; of CUT_MEAN where in `jumps` that is
     NUMBERS,
 ) = range(33)
 

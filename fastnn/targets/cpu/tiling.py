@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.rules.table import activation_row
 from fastnn.targets.cpu.kinds import KINDS, LINEAR, Kind
-from fastnn.targets.cpu.laziness import STAMPED, Laziness
+from fastnn.targets.cpu.laziness import SCALED, Laziness
 from fastnn.targets.cpu.parts import Part
 from fastnn.targets.layout import Layout
 
@@ -102,7 +102,7 @@ def list_phases(
     # The loss needs whole rows, so the last layer is never cut by columns.
     together = min(together, len(shapes) - 1)
     phases: list[tuple[int, ...]] = []
-    if sparse and sparse.mode >= STAMPED:
+    if sparse and sparse.mode > SCALED:
         phases.append((MAKE_GOOD, 0, 1, 1, 1, -1, -1))
     if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1, -1, -1))

@@ -8,20 +8,22 @@ from 0 again after `COUNTED_STEPS`.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn.rules.table import UPDATE_CODES
-from fastnn.targets.cpu.arguments import CUT, JUMP, A, B, C, D, E
-from fastnn.targets.cpu.laziness import COUNTED_STEPS, STAMPED
+from fastnn.targets.cpu.arguments import CUT, JUMP, RUN_A, RUN_B, RUN_C, SUMS, A, B, C, D, E
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT_MEAN, MEAN_STEPS, STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE
+from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE, K
 from fastnn.targets.cpu.scalars import (
     ALL_NOW,
     BETA1,
     BETA2,
-    CUT_NOW,
+    GOOD_NOW,
     L1,
     L2,
-    NEXT_CUT,
+    NEXT_GOOD,
     NEXT_OF_MEAN,
     NEXT_OF_WEIGHTS,
     NEXT_SCALE,
@@ -35,7 +37,7 @@ from fastnn.targets.cpu.scalars import (
     SHARE,
     THROUGH,
 )
-from fastnn.targets.cpu.views import head_of, jumps_of, numbers_of
+from fastnn.targets.cpu.views import head_of, jumps_of, layers_of, numbers_of
 
 SMALLEST = 2.0**-40  # scale of W: what is stored is W divided by it, and must not overflow
 # Where its mean is a sum of it, and of what is stored of the mean divided by the other of these,
@@ -50,6 +52,12 @@ SGD, MOMENTUM, NESTEROV, RMSPROP, AVERAGED = (
 def place_of_run(start, size):
     """Return where in `jumps` a run of steps is."""
     return JUMP * (2 * start + size - 1)
+
+
+@njit(**EXACT)
+def place_of_sums(inputs, place):
+    """Return where in `jumps` the sums of a place are."""
+    return inputs + SUMS * place
 
 
 @njit(**EXACT)
@@ -92,6 +100,50 @@ def move_mean(numbers, scale):
 
 
 @njit(**EXACT)
+def steps_of_sums(job):
+    """Return for how many steps there is a place in each half of what CUT_MEAN keeps."""
+    return min(head_of(job)[EPOCH_STEPS], MEAN_STEPS)
+
+
+@njit(**EXACT)
+def sums_are_far(job):
+    """Whether sums of CUT_MEAN are to begin anew with this step, or the mean begins with it."""
+    numbers = numbers_of(job)
+    size, of_mean, share = steps_of_sums(job), numbers[U(NEXT_OF_MEAN)], numbers[U(SHARE)]
+    if np.int64(numbers[U(NEXT_GOOD)]) % (size + 1) == size:
+        return True
+    return share != 1.0 and not (1.0 - share) * of_mean > SMALLEST_OF_MEAN
+
+
+@njit(**EXACT)
+def add_sums(job, scale, threshold):
+    """Set sums of cuts and of shares after this step, which come to lie in the next place.
+
+    All of W is brought up to date by those of one half while the other begins.
+    """
+    numbers, jumps, k = numbers_of(job), jumps_of(job), layers_of(job)[0, K]
+    place, share = np.int64(numbers[U(NEXT_GOOD)]), numbers[U(SHARE)]
+    of_mean = numbers[U(NEXT_OF_MEAN)]
+    numbers[OF_WEIGHTS], numbers[OF_MEAN] = numbers[U(NEXT_OF_WEIGHTS)], of_mean
+    if numbers[U(ALL_NOW)] != 0.0:
+        half = steps_of_sums(job) + 1
+        place, of_mean = np.int64(half if place < half else 0), 1.0
+        for field in range(SUMS):
+            jumps[U(place_of_sums(k, place) + field)] = 0.0
+    before, after = place_of_sums(k, place), place_of_sums(k, place + 1)
+    cut = jumps[U(before + RUN_C)] + threshold / scale
+    part, numbers[NEXT_OF_WEIGHTS] = 0.0, scale
+    if share != 1.0:
+        of_mean *= 1.0 - share
+        part, numbers[NEXT_OF_WEIGHTS] = share / of_mean * scale, 0.0
+    jumps[U(after + RUN_C)] = cut
+    jumps[U(after + RUN_A)] = jumps[U(before + RUN_A)] + part
+    jumps[U(after + RUN_B)] = jumps[U(before + RUN_B)] + part * cut
+    numbers[NEXT_OF_MEAN] = of_mean if share != 1.0 else 0.0
+    numbers[NEXT_GOOD], numbers[THROUGH] = float(place + 1), 0.0
+
+
+@njit(**EXACT)
 def begin_lazy(job, step):
     """Set what a step does to the rows of W that its batch does not use."""
     head, numbers = head_of(job), numbers_of(job)
@@ -100,17 +152,25 @@ def begin_lazy(job, step):
     if head[UPDATE] == SGD or head[UPDATE] == AVERAGED:
         keep = max(0.0, keep)
     if head[LAZY] < STAMPED:
-        numbers[SCALE], numbers[CUT_NOW] = numbers[NEXT_SCALE], numbers[NEXT_CUT]
+        numbers[SCALE], numbers[GOOD_NOW] = numbers[NEXT_SCALE], numbers[NEXT_GOOD]
         following, numbers[RESCALE], numbers[ALL_NOW] = numbers[SCALE] * keep, 1.0, 0.0
         means = head[UPDATE] == AVERAGED
         # A mean that has not begun is the weights themselves.
         least = SMALLEST_WITH_MEAN if means and numbers[U(SHARE)] != 1.0 else SMALLEST
         all_now = step + 1 == head[EPOCH_STEPS] or not following > least
-        if all_now or (means and mean_is_far(numbers)):
-            numbers[RESCALE], following, numbers[NEXT_CUT] = following, 1.0, 0.0
-            numbers[ALL_NOW] = 1.0
+        if head[LAZY] == CUT_MEAN:
+            all_now = all_now or sums_are_far(job)
+        elif means:
+            all_now = all_now or mean_is_far(numbers)
+        if all_now:
+            numbers[RESCALE], following, numbers[ALL_NOW] = following, 1.0, 1.0
         numbers[NEXT_SCALE] = following
-        numbers[NEXT_CUT] += rate * l1 / following
+        if head[LAZY] == CUT_MEAN:
+            add_sums(job, following, rate * l1)
+            return
+        if all_now:
+            numbers[NEXT_GOOD] = 0.0
+        numbers[NEXT_GOOD] += rate * l1 / following
         if means:
             move_mean(numbers, following)
         return

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.rules.updates import soft_threshold
 from fastnn.targets.cpu.arguments import CUT, A, B, C, D, E
-from fastnn.targets.cpu.laziness import COUNTED_STEPS, SCALED, STEPWISE
+from fastnn.targets.cpu.laziness import COUNTED_STEPS, SCALED, STAMPED, STEPWISE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of, prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
@@ -24,6 +24,7 @@ from fastnn.targets.cpu.plan import (
     EPOCH_STEPS,
     GRADIENT,
     LAZY,
+    MEAN_SLOT,
     SIZE,
     UPDATE,
     WEIGHTS,
@@ -31,9 +32,10 @@ from fastnn.targets.cpu.plan import (
     N,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import NEXT_SCALE, RESCALE
+from fastnn.targets.cpu.scalars import ALL_NOW, GOOD_NOW, NEXT_SCALE, THROUGH
 from fastnn.targets.cpu.step.jumps import SGD, first_rate, place_of_run
 from fastnn.targets.cpu.step.per_unit import OF_WEIGHTS
+from fastnn.targets.cpu.step.settling import make_settling
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start, first_entry
 from fastnn.targets.cpu.views import (
     head_of,
@@ -62,6 +64,8 @@ def make_lazy(
     real = dtype.type
     zero, shrunk = real(0), njit(**INLINE)(soft_threshold(real))
     memory_of, itemsize = make_view("memory", dtype), dtype.itemsize
+    settling = make_settling(dtype, panel, width_of)
+    settle, change_all, end_all = settling.settle, settling.change_all, settling.end_all
     add_entries, seek, row_of = sparse_rows.add_entries, sparse_rows.seek, sparse_rows.row_of
 
     @njit(**EXACT)
@@ -166,6 +170,16 @@ def make_lazy(
         i0, i1, step = tiles[tile, 1], tiles[tile, 2], first // head[BATCH] % COUNTED_STEPS
         if tiles[tile, 0] != 0 or i0 == i1:
             return
+        if head[LAZY] < STAMPED:
+            now = numbers_of(job)[U(GOOD_NOW)]
+            for r in range(samples):
+                row = row_of(job, first, r)
+                for entry in range(first_entry(sparse, row, i0), entry_start(sparse, row + 1)):
+                    i = entry_input(sparse, entry)
+                    if i >= i1:
+                        break
+                    settle(job, i, now)
+            return
         count, used, since = ZERO, k + i0, 2 * k + i0
         for r in range(samples):
             row = row_of(job, first, r)
@@ -193,21 +207,31 @@ def make_lazy(
     @njit(**EXACT)
     def make_tile_good(job, i0, i1, steps):
         head, touched = head_of(job), touched_of(job)
-        if head[LAZY] == SCALED:
-            rescale(job, i0, i1, real(numbers_of(job)[NEXT_SCALE]))
+        if head[LAZY] < STAMPED:
+            end_all(job, i0, i1, real(numbers_of(job)[NEXT_SCALE]))
             return
         for i in range(i0, i1):
             follow(job, i, touched[U(i)], steps)
             touched[U(i)] = 0
 
     @njit(**EXACT)
-    def rescale(job, i0, i1, factor):
-        memory, layers = memory_of(job), layers_of(job)
-        k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
-        for p in range((n + panel - 1) // panel):
-            width, start = width_of(p, n), w + p * panel * (k + 1)
-            for c in range(start + i0 * width, start + i1 * width):
-                memory[U(c)] *= factor
+    def update_scaled(job, tile, first, samples, me):
+        """Make the step of plain SGD, to W and what is stored of its mean."""
+        head, layers, tiles, numbers = head_of(job), layers_of(job), tiles_of(job), numbers_of(job)
+        w, apart, mean = layers[0, WEIGHTS], panel * (layers[0, K] + 1), head[MEAN_SLOT]
+        i0, i1, p0, p1 = tiles[tile, 1], tiles[tile, 2], tiles[tile, 3], tiles[tile, 4]
+        if numbers[U(ALL_NOW)] != 0.0:
+            change_all(job, i0, i1)
+        alpha = real(-first_rate(job) / numbers[U(NEXT_SCALE)])
+        through = real(numbers[U(THROUGH)]) if mean > 0 else real(0)
+        seek(job, i0, first, samples, me)
+        add_entries(job, i1, p0, p1, first, samples, w, apart, ZERO, alpha, me)
+        if through != real(0):
+            seek(job, i0, first, samples, me)
+            change = -through * alpha
+            add_entries(job, i1, p0, p1, first, samples, w + mean, apart, ZERO, change, me)
+        if first // head[BATCH] + 1 == head[EPOCH_STEPS] and (head[LAZY] > SCALED or mean > 0):
+            end_all(job, i0, i1, real(1))
 
     @njit(**EXACT)
     def make_all_good(job, steps):
@@ -218,24 +242,20 @@ def make_lazy(
 
     @njit(**MERGED)
     def update_lazily(job, tile, first, samples, me):
-        head, layers, tiles, numbers, touched = (
+        head, layers, tiles, touched = (
             head_of(job),
             layers_of(job),
             tiles_of(job),
-            numbers_of(job),
             touched_of(job),
         )
+        if head[LAZY] < STAMPED:
+            update_scaled(job, tile, first, samples, me)
+            return
         k, n, w, gradient = layers[0, K], layers[0, N], layers[0, WEIGHTS], head[GRADIENT]
         i0, i1, p0, p1 = tiles[tile, 1], tiles[tile, 2], tiles[tile, 3], tiles[tile, 4]
-        step, apart, alpha, out = first // head[BATCH], panel * (k + 1), real(1), gradient
-        if head[LAZY] == SCALED:
-            if numbers[RESCALE] != 1.0:
-                rescale(job, i0, i1, real(numbers[RESCALE]))
-            alpha, out = real(-first_rate(job) / numbers[NEXT_SCALE]), w
+        step, apart = first // head[BATCH], panel * (k + 1)
         seek(job, i0, first, samples, me)
-        add_entries(job, i1, p0, p1, first, samples, out, apart, ZERO, alpha, me)
-        if head[LAZY] == SCALED:
-            return
+        add_entries(job, i1, p0, p1, first, samples, gradient, apart, ZERO, real(1), me)
         for position in range(touched[U(3 * k + tile)]):
             i = touched[U(k + i0 + position)]
             for p in range(p0, p1):

@@ -23,7 +23,7 @@ from fastnn.targets.cpu.arguments import (
     VALUES,
     VALUES_ARE_DOUBLE,
 )
-from fastnn.targets.cpu.laziness import CUT
+from fastnn.targets.cpu.laziness import CUT, CUT_MEAN
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
     load_float32,
@@ -44,20 +44,10 @@ from fastnn.targets.cpu.plan import (
     WEIGHTS,
     K,
 )
-from fastnn.targets.cpu.products.gemm import ZERO
-from fastnn.targets.cpu.scalars import (
-    ALL_NOW,
-    CUT_NOW,
-    NEXT_CUT,
-    NEXT_OF_MEAN,
-    NEXT_OF_WEIGHTS,
-    NEXT_SCALE,
-    OF_MEAN,
-    OF_WEIGHTS,
-    RESCALE,
-    THROUGH,
-)
+from fastnn.targets.cpu.products.gemm import ONE, ZERO
+from fastnn.targets.cpu.scalars import ALL_NOW, NEXT_GOOD, NEXT_SCALE, THROUGH
 from fastnn.targets.cpu.step.jumps import first_rate
+from fastnn.targets.cpu.step.settling import make_settling
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start, first_entry
 from fastnn.targets.cpu.views import (
     edges_of,
@@ -185,6 +175,12 @@ def _make_loops(dtype: np.dtype, load_value: Any, load_index: Any) -> tuple[Any,
     return product, add_row
 
 
+@njit(**INLINE)
+def single_width(p, n):
+    """Return how wide a panel is of a layout that has one weight of an input after another."""
+    return ONE
+
+
 def make_ranges(dtype: np.dtype) -> SimpleNamespace:
     """Return what reads sparse rows, for one dtype.
 
@@ -198,6 +194,9 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
     real = dtype.type
     zero = real(0)
     memory_of = make_view("memory", dtype)
+    settling = make_settling(dtype, 1, single_width)
+    cut, settle = settling.cut, settling.settle
+    change_all, end_all = settling.change_all, settling.end_all
     double_wide = _make_loops(dtype, load_float64, load_int64)
     double = _make_loops(dtype, load_float64, load_int32)
     single_wide = _make_loops(dtype, load_float32, load_int64)
@@ -233,13 +232,6 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
         else:
             add_single(memory, w, sparse, start, end, ask, change)
 
-    @njit(**INLINE)
-    def cut(memory, seen, w, i, now):
-        # The soft threshold without a branch, for which way it goes nobody can foresee.
-        threshold, value = real(now - seen[U(i)]), memory[U(w + i)]
-        memory[U(w + i)] = value - min(max(value, -threshold), threshold)
-        seen[U(i)] = now
-
     @njit(**EXACT)
     def range_products(job, first, samples, group, out):
         memory, head, sparse, order, seen = (
@@ -250,34 +242,20 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
             jumps_of(job),
         )
         # By now: the step has not begun, for which threads wait for one another.
-        w, now = layers_of(job)[0, WEIGHTS], numbers_of(job)[U(NEXT_CUT)]
+        w, now = layers_of(job)[0, WEIGHTS], numbers_of(job)[U(NEXT_GOOD)]
         for r in range(samples):
             row = order[U(first + r)]
             start, end = edge(job, sparse, row, group), edge(job, sparse, row, group + 1)
             if head[LAZY] == CUT:
                 for entry in range(start, end):
-                    cut(memory, seen, w, entry_input(sparse, entry), now)
+                    i = entry_input(sparse, entry)
+                    cut(memory, w + i, ONE, real(now - seen[U(i)]))
+                    seen[U(i)] = now
+            elif head[LAZY] == CUT_MEAN:
+                for entry in range(start, end):
+                    settle(job, entry_input(sparse, entry), now)
             ask = asked_for(job, sparse, order, first + r, samples, group)
             memory[U(out + r)] = row_product(memory, w, sparse, start, end, ask)
-
-    @njit(**EXACT)
-    def change(job, i0, i1, now, factor, of_weights, of_mean):
-        """Have weights i0..i1 cut up to `now`, and multiply them; count cuts from 0 again.
-
-        Before that, what is stored of their mean becomes it, as the two last numbers say.
-        """
-        memory, head, layers, seen = memory_of(job), head_of(job), layers_of(job), jumps_of(job)
-        w, mean = layers[0, WEIGHTS], head[MEAN_SLOT]
-        if head[LAZY] == CUT:
-            for i in range(i0, i1):
-                cut(memory, seen, w, i, now)
-                seen[U(i)] = 0.0
-        if mean > 0:
-            for i in range(w + i0, w + i1):
-                old = memory[U(i + mean)]
-                memory[U(i + mean)] = of_weights * memory[U(i)] + of_mean * old
-        for i in range(w + i0, w + i1):
-            memory[U(i)] *= factor
 
     @njit(**EXACT)
     def update_range(job, first, samples, group, step):
@@ -292,10 +270,7 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
         w, delta, mean = layers[0, WEIGHTS], layers[0, DELTA], head[MEAN_SLOT]
         i0, i1 = first_of(job, group), first_of(job, group + 1)
         if numbers[U(ALL_NOW)] != 0.0:
-            change(
-                job, i0, i1, numbers[U(CUT_NOW)], real(numbers[U(RESCALE)]),
-                real(numbers[U(OF_WEIGHTS)]), real(numbers[U(OF_MEAN)]),
-            )  # fmt: skip
+            change_all(job, i0, i1)
         factor = real(-first_rate(job) / numbers[U(NEXT_SCALE)])
         through = real(numbers[U(THROUGH)]) if mean > 0 else zero
         for r in range(samples):
@@ -310,18 +285,11 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
                 add_row(memory, w + mean, sparse, start, end, NOTHING, -through * c)
         last = step + 1 == head[EPOCH_STEPS]
         if last and (head[LAZY] == CUT or mean > 0):
-            change(
-                job, i0, i1, numbers[U(NEXT_CUT)], real(1), real(numbers[U(NEXT_OF_WEIGHTS)]),
-                real(numbers[U(NEXT_OF_MEAN)]),
-            )  # fmt: skip
+            end_all(job, i0, i1, real(1))
 
     @njit(**EXACT)
     def make_good(job):
-        numbers, k = numbers_of(job), layers_of(job)[0, K]
-        change(
-            job, ZERO, k, numbers[U(NEXT_CUT)], real(numbers[U(NEXT_SCALE)]),
-            real(numbers[U(NEXT_OF_WEIGHTS)]), real(numbers[U(NEXT_OF_MEAN)]),
-        )  # fmt: skip
+        end_all(job, ZERO, layers_of(job)[0, K], real(numbers_of(job)[U(NEXT_SCALE)]))
 
     return SimpleNamespace(
         row_product=row_product,

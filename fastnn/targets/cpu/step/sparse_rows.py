@@ -20,7 +20,7 @@ from fastnn.targets.cpu.arguments import (
     VALUES,
     VALUES_ARE_DOUBLE,
 )
-from fastnn.targets.cpu.laziness import SCALED
+from fastnn.targets.cpu.laziness import STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, load_int32, load_int64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
@@ -176,7 +176,7 @@ def make_sparse(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:
                     else:
                         gather_slim(memory, out, panel_at, nonzero, columns, x, count)
             scale = real(1)
-            if head[LAZY] == SCALED:
+            if ZERO < head[LAZY] < STAMPED:
                 scale = real(numbers_of(job)[U(SCALE)])
             for p in range(p0, p1):
                 width = width_of(p, n)
