@@ -23,7 +23,7 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
-from fastnn.inputs.sparse_rows import ChosenRows, check_compressed
+from fastnn.inputs.sparse_rows import ChosenRows, ReadRows, check_compressed, is_sparse
 from fastnn.threads.processors import available_threads
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
@@ -130,10 +130,14 @@ class TrainedEstimator(BaseEstimator):
                 f"optimizer of {trainer.dtype}; {remedy}"
             )
 
-    def _check_X_y(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
+    def _check_X_y(
+        self, X: Any, y: Any, *, reset: bool, read: list[ReadRows] | None = None, **checks: Any
+    ) -> tuple[Any, Any]:
         """Return X and y as scikit-learn validates them; sparse X stays sparse.
 
         Arrays that pass all of its checks as they are, are seen to do so in some microseconds.
+        Sparse numbers are looked through once, for `read`, which is given them; where one is not
+        finite, scikit-learn says so.
         """
         own = self.__dict__
         numeric = checks.get("y_numeric", False)
@@ -145,13 +149,17 @@ class TrainedEstimator(BaseEstimator):
                 return X, y
         refuse_apparent_numbers(X, "X")
         (refuse_apparent_numbers if numeric else refuse_masked)(y, "y")
-        check_compressed(X, "X")
+        known = None if read is None else _read(X)
+        if known is None:
+            check_compressed(X, "X")
         check_compressed(y, "y")
         with named_columns(X):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
-                **checks,
+                ensure_all_finite=known is None, **checks,
             )  # fmt: skip
+        if read is not None and known is not None and known.matrix is X:
+            read.append(known)
         if numeric:
             assert_all_finite(y, input_name="y")  # of objects this has not been seen
         return X, y
@@ -241,6 +249,16 @@ class TrainedEstimator(BaseEstimator):
                 f"y_val has labels that y does not have: {unknown[:5]}; the classes are "
                 f"{classes.tolist()[:10]}"
             )
+
+
+def _read(X: Any) -> ReadRows | None:
+    """Look through a sparse X; None for what scikit-learn is to convert, or to refuse."""
+    if not issparse(X) or X.format not in ("csr", "csc") or X.dtype not in FLOATS:
+        return None
+    try:
+        return ReadRows.of(X, X.dtype)
+    except InvalidInput:
+        return None
 
 
 def _pass_unchanged(X: Any, y: Any, numeric: bool) -> bool:
@@ -368,7 +386,7 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
 
 def parted(X: Any, train: np.ndarray, test: np.ndarray) -> tuple[Any, Any]:
     """Return some rows of X to train on, and others: of sparse X the first ones without a copy."""
-    if not issparse(X):
+    if not is_sparse(X):
         return X[train], X[test]
     X = X.tocsr()
     return ChosenRows(X, train), X[test]

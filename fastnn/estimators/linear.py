@@ -45,7 +45,7 @@ from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
-from fastnn.inputs.sparse_rows import ChosenRows
+from fastnn.inputs.sparse_rows import ReadRows, is_sparse
 from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
@@ -241,8 +241,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         That is of plain SGD alone: an optimizer has no other rule to follow than its own.
         """
         plain = self.optimizer is None and self.fit_intercept
-        sparse = issparse(X) or isinstance(X, ChosenRows)
-        return _INTERCEPT_OF_SPARSE if plain and sparse else 1.0
+        return _INTERCEPT_OF_SPARSE if plain and is_sparse(X) else 1.0
 
     def _fit_model(
         self,
@@ -254,9 +253,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         incremental: bool = False,
     ) -> None:
         """Fit on checked data from `start`, or with `incremental` go on for one epoch."""
-        self._fit_rows(
-            Rows(X, y, sample_weight), start, self._check_held_out(*validation), incremental
-        )
+        held_out = self._check_held_out(*validation)
+        read = self.__dict__.pop("_rows", [])
+        X = next((each for each in read if each.matrix is X), X)
+        self._fit_rows(Rows(X, y, sample_weight), start, held_out, incremental)
         if not incremental and self.tol is not None and self.n_iter_ == self.max_iter:
             warnings.warn(
                 "Maximum number of iteration reached before convergence. Consider increasing "
@@ -570,7 +570,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     # Data.
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        return self._check_X_y(X, y, reset=reset, order="C")
+        return self._check_X_y(X, y, reset=reset, read=self._rows_read(), order="C")
+
+    def _rows_read(self) -> list[ReadRows]:
+        """Return what has been looked through for this fit."""
+        found: list[ReadRows] = self.__dict__.setdefault("_rows", [])
+        return found
 
     def _checked_weights(self, sample_weight: Any, X: Any) -> np.ndarray | None:
         """Return `sample_weight` (n,) as scikit-learn checks it, or None."""

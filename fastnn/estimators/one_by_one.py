@@ -23,6 +23,7 @@ def fit_each(
     start: tuple[np.ndarray, np.ndarray] | None,
     weight_of: np.ndarray | None,
     seeds: Iterator[int],
+    dtype: Any,
 ) -> list[Any]:
     """Return a fitted model of two classes for each of `model.classes_`: the others, and that one.
 
@@ -36,14 +37,14 @@ def fit_each(
         W (features, classes) and b (classes,) to begin with; None: zeros.
     weight_of
         By which the rows of each class count more than those of the rest; None: 1.
-    seeds
+    seeds, dtype
         Of the fits.
     """
     places, found = model._coded(rows.y), []
     for place in range(len(model.classes_)):
         part = copy.copy(model)
         part.classes_, part._of_several, part._trainer = np.array([False, True]), True, None
-        part.random_state, part.standardize = next(seeds), False
+        part.random_state, part.standardize, part.dtype = next(seeds), False, dtype
         part.class_weight = None if weight_of is None else {True: float(weight_of[place])}
         own = None if start is None else (start[0][:, [place]], start[1][[place]])
         part._fit_rows(replace(rows, y=places == place), own, None, False)

@@ -221,7 +221,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         coded, seeds = self._coded(rows.y), seeds_of(self.random_state)
         of_classes = None if self.class_weight is None else self._weight_of_classes(coded)
         inside = None if start is None else self._inside(*start)
-        parts = fit_each(self, rows, inside, of_classes, seeds)
+        parts = fit_each(self, rows, inside, of_classes, seeds, self.dtype or float_of(rows.X))
         parameters = (
             np.hstack([part._trainer.parameters[0][0] for part in parts]),
             np.concatenate([part._trainer.parameters[0][1] for part in parts]),
@@ -641,7 +641,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         return self._outputs_for(X)
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        return self._check_X_y(X, y, reset=reset, order="C", y_numeric=True)
+        return self._check_X_y(X, y, reset=reset, read=self._rows_read(), order="C", y_numeric=True)
 
     def _outputs(self) -> int:
         return 1

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from fastnn.inputs.sparse_rows import ChosenRows
+from fastnn.inputs.sparse_rows import ChosenRows, ReadRows
 from fastnn.training.callbacks import Bundled
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Hooks:
             weights = rows.sample_weight
             self._data: dict[str, Any] = {
                 "estimator": estimator,
-                "X": rows.X.tocsr() if isinstance(rows.X, ChosenRows) else rows.X,
+                "X": rows.X.tocsr() if isinstance(rows.X, (ChosenRows, ReadRows)) else rows.X,
                 "y": rows.y,
                 "metadata": None if weights is None else {"sample_weight": weights},
             }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fastnn.errors import InvalidInput
 # Entries looked at together: small enough for the cache, large enough to hide a NumPy call.
 BLOCK = 1 << 16
 _INDICES = (np.dtype(np.int32), np.dtype(np.int64))
+_UNSIGNED = {_INDICES[0]: np.uint32, _INDICES[1]: np.uint64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,16 @@ class SparseRows:
     def entries(self) -> int:
         """How many numbers are stored."""
         return int(self.starts[-1]) - int(self.starts[0])
+
+    @cached_property
+    def spans(self) -> np.ndarray:
+        """The largest size of a stored number in each column, 0 where there is none: float64."""
+        found = np.zeros(self.inputs)
+        first, last = int(self.starts[0]), int(self.starts[-1])
+        for start in range(first, last, BLOCK):
+            some = slice(start, min(last, start + BLOCK))
+            np.maximum.at(found, self.columns[some], np.abs(self.values[some], dtype=np.float64))
+        return found
 
     def __getitem__(self, rows: slice) -> SparseRows:
         """Return some rows that follow one another; they share the memory of these."""
@@ -119,6 +131,47 @@ class ChosenRows:
         return self.matrix[self.rows]
 
 
+@dataclass(frozen=True, eq=False)
+class ReadRows:
+    """A sparse matrix that has been looked through already, as no other array is read meanwhile.
+
+    For all but `check_sparse` it is that matrix, which is not to be written to.
+
+    Attributes
+    ----------
+    matrix
+        In any format.
+    rows
+        What `check_sparse` returned of it.
+    checked
+        For which dtype.
+    """
+
+    matrix: Any
+    rows: SparseRows
+    checked: np.dtype[Any]
+    format = "read"
+
+    @classmethod
+    def of(cls, matrix: Any, dtype: np.dtype[Any]) -> ReadRows:
+        """Look through a matrix; raises as `check_sparse` does."""
+        return cls(matrix, check_sparse(matrix, matrix.shape[1], dtype, "X"), dtype)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Of the numbers."""
+        return self.matrix.dtype
+
+    def tocsr(self) -> Any:
+        """Return the matrix in CSR format."""
+        return self.matrix.tocsr()
+
+
 def is_sparse(value: Any) -> bool:
     """Return whether a value is sparse: rows of ours, or of any library that has `tocsr`."""
     return isinstance(value, SparseRows) or hasattr(value, "tocsr")
@@ -134,6 +187,10 @@ def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseR
         `dtype`, or arrays of the matrix that contradict one another, such as an index that is out
         of bounds.
     """
+    if isinstance(value, ReadRows):
+        if value.rows.inputs == inputs and value.checked.itemsize <= dtype.itemsize:
+            return value.rows
+        value = value.matrix
     shape = tuple(value.shape)
     if len(shape) != 2:
         raise InvalidInput(
@@ -229,7 +286,8 @@ def _check_structure(
             )
     columns = columns[: int(starts[-1])]
     for start, block in _blocks(columns):
-        if block.min() < 0 or block.max() >= width:
+        # As if there were no signs, what is below 0 is huge.
+        if block.view(_UNSIGNED[block.dtype]).max() >= width:
             entry = start + int(((block < 0) | (block >= width)).argmax())
             row = int(np.searchsorted(starts, entry, side="right")) - 1
             raise InvalidInput(

@@ -18,7 +18,7 @@ from fastnn.inputs.data import ChosenData, Data
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
 from fastnn.inputs.problem import Problem
-from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.inputs.sparse_rows import SparseRows, is_sparse
 from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, loss_row
 
@@ -155,11 +155,12 @@ def _usual(problem: Problem, sample: Sample) -> bool:
     if loss_row(problem.loss).targets not in ("classes", "binary"):
         arrays.append(sample.targets)
     for array in arrays:
-        if is_sparse(array):
-            return False
-        span = np.abs(array.astype(np.float64)).max(axis=0)
-        largest = span.max()
-        if largest > LARGE or span.min() < max(largest, 1.0) / FAR:
+        if isinstance(array, SparseRows):  # of which some rows would say nothing of rare columns
+            span = array.spans[array.spans > 0]
+        else:
+            span = np.abs(array.astype(np.float64)).max(axis=0)
+        largest = span.max(initial=0.0)
+        if largest > LARGE or span.min(initial=largest) < max(largest, 1.0) / FAR:
             return False
     return True
 

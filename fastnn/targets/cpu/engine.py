@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-from scipy.sparse import issparse
 
 from fastnn.inputs.data import Data
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
-from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.inputs.sparse_rows import SparseRows, is_sparse
 from fastnn.random.many_keys import layer_keys
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss, train_apart
@@ -307,7 +306,7 @@ class Engine(CompiledEngine):
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""
-        return self._linear and self.problem.apart and not issparse(X)
+        return self._linear and self.problem.apart and not is_sparse(X)
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:

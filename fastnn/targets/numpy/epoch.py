@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.inputs.output_ends import penalties_of_outputs
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.inputs.sparse_rows import SparseRows, is_sparse
 from fastnn.rules import ends
 from fastnn.rules.table import update_row
 from fastnn.targets import engine as interface
@@ -84,13 +84,17 @@ def update(
             continue
         own_rate = rate * described.rate_factor
         # Weight decay, the last constant, acts on W and on nothing else.
+        of_bias = own_rate * described.bias_rate_factor
         decaying, hyper = Hyper(own_rate, constants, t, ema), Hyper(own_rate, undecayed, t, ema)
-        of_bias = hyper._replace(learning_rate=own_rate * described.bias_rate_factor)
-        hypers = {"weights": decaying, "bias": of_bias}
+        hypers = {"weights": decaying, "bias": hyper._replace(learning_rate=of_bias)}
         found = []
         for k, (array, each) in enumerate(zip(arrays, network.parameters[layer], strict=True)):
             gradient, own = of_layer[layer][k], [slot[layer][k] for slot in slots]
             by = hypers.get(each.name, hyper)
+            if each.name == "bias" and problem.optimizer.rule in ("sgd", "averaged_sgd"):
+                # Such changes are rounded first: those of a perceptron cancel to the last bit.
+                gradient = own_rate * gradient
+                by = hyper._replace(learning_rate=described.bias_rate_factor)
             found.append(rule(array, gradient, own, by) if each.trained else (array, own))
         l1, limit = problem.penalties[layer][0], getattr(described, "max_norm", None)
         if l1 or limit is not None:
@@ -290,9 +294,7 @@ class Engine(interface.Engine):
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""
-        from scipy.sparse import issparse  # which plain training does not need
-
-        return self.problem.apart and self.group is None and not issparse(X)
+        return self.problem.apart and self.group is None and not is_sparse(X)
 
     def _step(
         self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int
