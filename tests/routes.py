@@ -83,6 +83,7 @@ def settings() -> Iterator[Setting]:
         {"clip_norm": 0.1},
         {"clip_value": 0.01},
         {"l1": 1e-3, "l2": 1e-2},
+        {"l2": 150.0},
         {"batch_size": 1},
         {"batch_size": 7, "threads": 2},
     ):
@@ -90,7 +91,8 @@ def settings() -> Iterator[Setting]:
         yield f"one output, {more}", [Dense(1)], "mse", numbers[:, :1], more | {"threads": None}
     limited = [Dense(30, "relu", max_norm=0.5), Dense(3, max_norm=1.0)]
     yield "max_norm", limited, softmax, labels, {}
-    apart = [Dense(30, "relu", trainable=False), Dense(20, "relu", rate_factor=0.5), Dense(3)]
+    apart = [Dense(30, "relu", trainable=False), Dense(20, "relu", rate_factor=0.5)]
+    apart.append(Dense(3, bias_rate_factor=0.1))
     yield "layers trained apart", apart, softmax, labels, {}
     periods = [Periodic(5, columns=20), Dense(30, "relu"), Periodic(2), Dense(3)]
     averaged = {"optimizer": optimizers.AdamW(ema=0.9)}
