@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler, scale  # noqa: E402
 
 import fastnn  # noqa: E402
 from fastnn import InvalidInput, MLPClassifier, Perceptron, SGDClassifier, SGDRegressor  # noqa: E402
+from fastnn.inputs import sparse_rows  # noqa: E402
 from fastnn.targets.engine import Engine  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
@@ -534,6 +535,31 @@ def test_unshuffled_fits_to_sparse_rows_are_scikit_learns(name, settings, two_cl
             break  # of later chunks scikit-learn takes another mean, and another rate
         for each in (mine, theirs):  # rows that are dense in turn, of which the intercept is faster
             each.partial_fit(SPARSE.toarray() if mine.t_ % 2 else SPARSE, y)
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "csc_array"])
+def test_sparse_numbers_are_looked_through_once_for_all_classes(monkeypatch, kind):
+    looked, check = [], sparse_rows._check_finite
+
+    def counted(values, *others):
+        looked.append(len(values))
+        check(values, *others)
+
+    monkeypatch.setattr(sparse_rows, "_check_finite", counted)
+    rows = getattr(scipy.sparse, kind)(SPARSE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for settings in ({}, {"standardize": True}, {"early_stopping": True}):
+            looked.clear()
+            fitted = SGDClassifier(max_iter=2, target="numpy", random_state=0, **settings)
+            fitted.fit(rows, NAMES)
+            # What is scaled are other numbers, and rows set aside are parted from the others.
+            assert looked[0] == rows.nnz and len(looked) == (1 if not settings else 2)
+            assert "_rows" not in vars(fitted)
+    wrong = rows.copy()
+    wrong.data[3] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        fitted.fit(wrong, NAMES)
 
 
 def test_an_optimizer_moves_the_intercept_alike_on_sparse_and_dense_rows():

@@ -424,3 +424,27 @@ def test_a_batch_norm_whose_variance_overflows_names_the_column():
     trainer = Trainer(Network(3, [BatchNorm(), Dense(1)]), "mse", SGD(0.1), target="numpy")
     with pytest.raises(Diverged, match="X is large: column 1 has"):
         trainer.fit(X, np.arange(40.0) / 40, epochs=1)
+
+
+def test_sparse_columns_of_usual_spans_are_looked_at_no_further(monkeypatch):
+    dense = np.where(RANDOM.random((300, 40)) < 0.1, RANDOM.uniform(0.5, 2.0, (300, 40)), 0.0)
+    dense[:, 7], dense[150, 7] = 0.0, 1.0
+    labels = RANDOM.permutation(300) % 2  # of which nothing can be learnt
+    settings = dict(optimizer=SGD(1e-3), loss="binary_cross_entropy", seed=0, target="numpy")
+
+    def said(rows):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            Trainer(Network(40, [Dense(1)]), **settings).fit(rows, labels, 12)
+        return [str(each.message) for each in caught]
+
+    looked, real = [], learning_check.out_of_scale
+    monkeypatch.setattr(
+        learning_check, "out_of_scale", lambda *data: looked.append(0) or real(*data)
+    )
+    assert not said(scipy.sparse.csr_array(dense)) and not looked
+    for far in (1e-3, 1e5):  # of one row in a rare column, which no sample need have
+        dense[150, 7] = far
+        found = said(scipy.sparse.csr_array(dense))
+        assert looked and (not found or "column 7" in found[0])
+        looked.clear()

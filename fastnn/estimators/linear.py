@@ -287,6 +287,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
         X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
+        if issparse(X):  # which the fits of all classes read
+            X = ReadRows.of(X, np.dtype(self.dtype or float_of(X)))
         coded = self._coded(rows.y)
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
