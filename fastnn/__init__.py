@@ -185,6 +185,16 @@ _HOMES = {
 }
 
 
+# Relatives of the estimators in scikit-learn that are not here, and why.
+_ELSEWHERE = {
+    "SGDOneClassSVM": "no loss here is one of a single class",
+    **dict.fromkeys(
+        ("PassiveAggressiveClassifier", "PassiveAggressiveRegressor"),
+        "no optimizer here takes passive-aggressive steps",
+    ),
+}
+
+
 def _import_public(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
@@ -196,6 +206,10 @@ def _import_public(name: str) -> object:
             value = getattr(import_module(f"fastnn.{home}"), name)
             globals()[name] = value  # the next use does not come here
             return value
+    if name in _ELSEWHERE:  # an AttributeError would lose the message in ``from fastnn import``
+        raise ImportError(
+            f"fastnn has no {name}: {_ELSEWHERE[name]}; sklearn.linear_model.{name} is what to use"
+        )
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
 
 

@@ -15,7 +15,8 @@ name                            l                              dl/dp, or dl/dz
 "quantile", q = 1/2             q (y - p) where p < y, else    -q, 1 - q, and 0 at p = y
                                 (1 - q) (p - y)
 "epsilon_insensitive"           max(0, abs(p - y) - epsilon)   sign(p - y) beyond epsilon, else 0
-"squared_epsilon_insensitive"   the square of that             2 sign(p - y) times that
+"squared_epsilon_insensitive"   the square of that             2 sign(p - y) times that, held
+                                                               within 1e12
 "poisson"                       exp(z) - y z                   exp(z) - y
 "binary_cross_entropy"          log(1 + exp(z)) - y z, which   sigmoid(z) - y
                                 is - y log a -
@@ -25,7 +26,8 @@ name                            l                              dl/dp, or dl/dz
                                 which is - log softmax(z)_y
 "perceptron"                    (step(p) - y) p                step(p) - y, step(0) = 1
 "hinge"                         max(0, 1 - s p)                -s where s p < 1, else 0
-"squared_hinge"                 max(0, 1 - s p)^2              -2 s max(0, 1 - s p)
+"squared_hinge"                 max(0, 1 - s p)^2              -2 s max(0, 1 - s p), held
+                                                               within 1e12
 "modified_huber"                max(0, 1 - s p)^2,             -2 s max(0, 1 - s p),
                                 -4 s p where s p < -1          -4 s where s p < -1
 "margin", margin = 1            max(0, margin - s p)           -s where s p <= margin, else 0
@@ -178,7 +180,8 @@ class EpsilonInsensitive:
 class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """The square of `EpsilonInsensitive`: max(0, |p - y| - epsilon)^2.
 
-    dl/dp = 2 sign(p - y) max(0, |p - y| - epsilon).
+    dl/dp = 2 sign(p - y) max(0, |p - y| - epsilon), but not beyond -1e12 and 1e12: what is far off
+    scale comes to finite numbers, as with scikit-learn.
     """
 
     @property

@@ -94,7 +94,8 @@ class TrainedEstimator(BaseEstimator):
         names = _names_of(kind)
         values = [getattr(self, name) for name in names]
         seed = getattr(self, "random_state", None)
-        if type(seed) is int and 0 <= seed < 1 << 32:  # each is fine, and a fit may have its own
+        known = "random_state" in names  # not to a subclass that sets it by itself
+        if known and type(seed) is int and 0 <= seed < 1 << 32:  # fine, and a fit has its own
             values[names.index("random_state")] = 0
         parts = [each for value in values for each in (value if type(value) is tuple else [value])]
         if not _PLAIN.issuperset(map(type, parts)):
@@ -238,6 +239,8 @@ class TrainedEstimator(BaseEstimator):
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""
         classes = getattr(self, "classes_", None)
+        if classes is not None and getattr(y, "ndim", 1) == 2 and y.shape[1] != len(classes):
+            raise ValueError(f"y_val has {y.shape[1]} columns, but y has {len(classes)}")
         if classes is None or not isinstance(y, np.ndarray) or y.ndim != 1:
             return
         if not len(y) or places_in(classes, y) is not None:

@@ -101,6 +101,9 @@ def fitted_sklearn(estimator: MultilayerPerceptron, kind: type[Any]) -> Any:
     found = kind(**settings)
     found.coefs_ = [W.copy() for W, _ in parameters]
     found.intercepts_ = [b.copy() for _, b in parameters]
+    if estimator.early_stopping:  # what it goes on from where nothing gets better
+        found._best_coefs = [W.copy() for W, _ in parameters]
+        found._best_intercepts = [b.copy() for _, b in parameters]
     found.n_layers_, found.n_outputs_ = estimator.n_layers_, parameters[-1][1].size
     found.out_activation_ = out
     for name in _NOTED:
@@ -117,7 +120,9 @@ def _binarizer(labels: Labels) -> LabelBinarizer:
     """Return what scikit-learn's classifier decodes its outputs with."""
     found = LabelBinarizer()
     if labels.kind == "multilabel":
-        return found.fit(np.eye(len(labels.classes), dtype=int))
+        found.fit(np.eye(len(labels.classes), dtype=int))
+        found.sparse_input_ = labels.sparse
+        return found
     return found.fit(labels.classes)
 
 

@@ -36,7 +36,7 @@ from fastnn.estimators.base import (
     float_of,
     parted,
 )
-from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, LinearLossName
+from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -46,7 +46,6 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import ReadRows, is_sparse
-from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
@@ -81,7 +80,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     """A linear model, fitted as scikit-learn's are that train by stochastic gradient descent."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "loss": [StrOptions(set(get_args(LinearLossName))), *KINDS, callable],
+        "loss": losses_of("classes", "binary", "real"),
         "penalty": [StrOptions(set(get_args(Penalty))), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
@@ -499,7 +498,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Become what a trainer is now, and predict as it does."""
         self._trainer = trainer
         self.__dict__.update(self._shown(trainer))
-        self._seen = self.coef_, self.intercept_
 
     # Weights in the units of X and y, and in those that are trained.
 
@@ -538,14 +536,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _trainer_now(self) -> Trainer:
         """Return the trainer inside, with coef_ and intercept_ as they are now."""
         assert self._trainer is not None
-        same = all(
-            mine is its for mine, its in zip((self.coef_, self.intercept_), self._seen, strict=True)
-        )
-        if not same:
+        W, b = self._columns()
+        coef, intercept = self._outside(self._trainer.parameters)
+        if not (np.array_equal(np.atleast_2d(coef).T, W) and np.array_equal(intercept, b)):
             factor = self._trainer.rate_factor
-            self._trainer.set_parameters([self._inside(*self._columns())])
+            self._trainer.set_parameters([self._inside(W, b)])
             self._trainer.rate_factor = factor
-            self._seen = self.coef_, self.intercept_
         return self._trainer
 
     def to_trainer(self) -> Trainer:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from sklearn.utils._param_validation import StrOptions
+
 from fastnn.losses import (
+    KINDS,
     EpsilonInsensitive,
     Huber,
     Margin,
     ParametricLoss,
     SquaredEpsilonInsensitive,
 )
+from fastnn.rules import table
 from fastnn.rules.table import LossName
 
 LinearLossName = Literal[LossName, "log_loss", "squared_error"]
@@ -35,3 +39,15 @@ LOSSES: dict[str, tuple[Any, ...]] = {
     **{name: (kind, 0.1) for name, kind in WITH_EPSILON.items()},
     **{name: (loss,) for name, loss in PLAIN_LOSSES.items()},
 }
+
+
+def losses_of(*targets: str) -> list[Any]:
+    """Return the constraint of a parameter: losses of such targets, or a user-defined one."""
+    names = {name for name, row in table.LOSSES.items() if row.targets in targets}
+    theirs = {"squared_error": "real", "log_loss": "binary"}
+    names |= {name for name, kind in theirs.items() if kind in targets}
+    return [
+        StrOptions(names),
+        *(kind for kind in KINDS if kind().row.targets in targets),
+        callable,
+    ]

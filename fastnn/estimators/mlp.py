@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from scipy.sparse import issparse
+from scipy.special import expit, log_expit, softmax
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -317,12 +318,10 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         if self.out_activation_ == "softmax":
             raw = np.exp(raw - raw.max(axis=1, keepdims=True))
             return raw / raw.sum(axis=1, keepdims=True)
-        found = 1.0 / (1.0 + np.exp(-raw))
-        if self.n_outputs_ == 1:
-            return np.hstack([1 - found, found])
-        if self._labels.kind == "multiclass":
-            return found / found.sum(axis=1, keepdims=True)
-        return found
+        if self.n_outputs_ > 1 and self._labels.kind == "multiclass":
+            return np.asarray(softmax(log_expit(raw), axis=1))  # not 0 / 0 where all are small
+        found = np.asarray(expit(raw))
+        return np.hstack([1 - found, found]) if self.n_outputs_ == 1 else found
 
     @available_if(lambda each: each._check_probabilistic())
     def predict_log_proba(self, X: Any) -> np.ndarray:

@@ -251,6 +251,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             start = self._parameters()
         if self.early_stopping and held_out is None:
             rows, held_out = split(rows, random, self.validation_fraction, self._stratifies())
+            if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
+                raise ValueError("Sample weights must contain at least one non-zero number.")
         scalings = self._scalings(rows, task)
         X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
         coded = self._coded(rows.y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,20 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
     return float(found.mean())
 
 
+def takes_weights(scorer: Any) -> bool:
+    """Return whether a scorer, or the metric that it is made of, takes `sample_weight`.
+
+    >>> takes_weights(lambda estimator, X, y: 1.0)
+    False
+    """
+    try:
+        parameters = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+    except (TypeError, ValueError):  # one that does not say
+        return True
+    kinds = {each.kind for each in parameters.values()}
+    return "sample_weight" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
 def scorer_of(
     estimator: Any, scoring: Any, rows: Rows, shown: Callable[[Any], dict[str, Any]]
 ) -> Callable[[Any], float]:
@@ -69,7 +84,8 @@ def scorer_of(
         Gives the attributes by which the estimator predicts as a trainer does.
     """
     scorer = check_scoring(estimator, scoring=scoring)
-    weights = {} if rows.sample_weight is None else {"sample_weight": rows.sample_weight}
+    weighted = rows.sample_weight is not None and takes_weights(scorer)
+    weights = {"sample_weight": rows.sample_weight} if weighted else {}
 
     def score(trainer: Any) -> float:
         probe = copy.copy(estimator)

@@ -21,7 +21,7 @@ from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
-from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName
+from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import given_weights, refuse_balanced
@@ -553,7 +553,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         name: value
         for name, value in LinearModel._parameter_constraints.items()
         if name != "n_jobs"
-    }
+    } | {"loss": losses_of("real", "counts")}
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -637,8 +637,11 @@ class SGDRegressor(RegressorMixin, LinearModel):
         self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the numbers (m,) that the model gives for X (m, features)."""
-        return self._outputs_for(X)
+        """Return the numbers (m,) that the model gives for X (m, features): rates of "poisson"."""
+        return self._numbers(self._outputs_for(X))
+
+    def _numbers(self, outputs: np.ndarray) -> np.ndarray:
+        return np.exp(outputs) if self.loss == "poisson" else outputs
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         return self._check_X_y(X, y, reset=reset, read=self._rows_read(), order="C", y_numeric=True)
@@ -669,7 +672,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
     def _score_of(
         self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
     ) -> float:
-        return r2(coded[:, None], outputs[:, None], weights)
+        return r2(coded[:, None], self._numbers(outputs)[:, None], weights)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return ShuffleSplit(test_size=test_size, random_state=random_state)

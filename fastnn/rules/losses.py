@@ -12,6 +12,10 @@ from typing import Any
 
 from fastnn.rules.activations import Rule
 
+# What the derivative of a square of how far an output is off is held within, with 1e12 as in
+# scikit-learn: beyond, steps that multiply the error by more than one would go on to infinity.
+STEEPEST = 1e12
+
 
 def binary_cross_entropy(real: Any, m: Any) -> Rule:
     """Return log(1 + exp(p)) - y p for the raw output p; the gradient is sigmoid(p) - y."""
@@ -87,8 +91,8 @@ mae = epsilon_insensitive  # whose alpha is 0: |p - y|, and sign(p - y) with sig
 
 
 def squared_epsilon_insensitive(real: Any, m: Any) -> Rule:
-    """Return max(0, |p - y| - alpha)^2."""
-    zero, two = real(0), real(2)
+    """Return max(0, |p - y| - alpha)^2; the gradient is held within STEEPEST."""
+    zero, two, most = real(0), real(2), real(STEEPEST / 2)
 
     def value(p, y, alpha):
         beyond = abs(p - y) - alpha
@@ -96,7 +100,9 @@ def squared_epsilon_insensitive(real: Any, m: Any) -> Rule:
 
     def gradient(p, y, alpha):
         e = p - y
-        return two * ((e - alpha if e > alpha else zero) + (e + alpha if e < -alpha else zero))
+        beyond = (e - alpha if e > alpha else zero) + (e + alpha if e < -alpha else zero)
+        beyond = most if beyond > most else beyond
+        return two * (-most if beyond < -most else beyond)
 
     return value, gradient
 
@@ -145,8 +151,8 @@ def hinge(real: Any, m: Any) -> Rule:
 
 
 def squared_hinge(real: Any, m: Any) -> Rule:
-    """Return max(0, 1 - s p)^2 with s = 2 y - 1."""
-    zero, one, two = real(0), real(1), real(2)
+    """Return max(0, 1 - s p)^2 with s = 2 y - 1; the gradient is held within STEEPEST."""
+    zero, one, two, most = real(0), real(1), real(2), real(STEEPEST / 2)
 
     def value(p, y, alpha):
         margin = one - (two * y - one) * p
@@ -155,6 +161,7 @@ def squared_hinge(real: Any, m: Any) -> Rule:
     def gradient(p, y, alpha):
         s = two * y - one
         margin = one - s * p
+        margin = most if margin > most else margin
         return -two * s * margin if margin > zero else zero
 
     return value, gradient

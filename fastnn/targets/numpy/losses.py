@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.rules.losses import STEEPEST
 from fastnn.rules.table import loss_row
 from fastnn.targets.numpy import special
 
@@ -158,7 +159,7 @@ def _squared_epsilon_insensitive(epsilon: float) -> Loss:
     """Return max(0, |p - y| - epsilon)^2."""
     return _elementwise(
         lambda p, y: np.square(_beyond(p, y, epsilon)),
-        lambda p, y: 2 * _beyond(p, y, epsilon),
+        lambda p, y: np.clip(2 * _beyond(p, y, epsilon), -STEEPEST, STEEPEST),
     )
 
 
@@ -216,7 +217,7 @@ LOSSES: dict[str, Loss] = {
     ),
     "squared_hinge": _elementwise(
         lambda p, y: np.square(_margin(p, y)),
-        lambda p, y: 2 * (1 - 2 * y) * _margin(p, y),
+        lambda p, y: (1 - 2 * y) * np.minimum(2 * _margin(p, y), STEEPEST),
     ),
     "margin": _at_margin(1.0),
     "modified_huber": _elementwise(
