@@ -206,3 +206,41 @@ def test_shares_that_come_to_nothing_are_compiled_here(
         file.unlink()
     monkeypatch.setattr(sys, "executable", "/no/python")
     assert compiled_here() == 5
+
+
+def test_flags_are_compared_as_numba_compares_them() -> None:
+    from numba.cuda.compiler import CUDAFlags
+    from numba.cuda.core.targetconfig import TargetConfig
+
+    from fastnn.targets.cuda.host.numba_cuda import quick_comparisons
+
+    plain, same, said, other = (CUDAFlags() for _ in range(4))
+    said.release_gil = plain.release_gil  # as it is anyway
+    other.release_gil = not plain.release_gil
+    every = plain, same, said, other, 3
+    before = [(one == two, hash(one) == hash(two)) for one in every for two in every]
+    methods = TargetConfig.__eq__, TargetConfig.__hash__
+    with quick_comparisons():
+        assert methods[0] is not TargetConfig.__eq__
+        assert before == [(one == two, hash(one) == hash(two)) for one in every for two in every]
+        assert hash(plain) == methods[1](plain)
+    assert methods == (TargetConfig.__eq__, TargetConfig.__hash__)
+    assert plain == said != other
+
+
+def test_a_compilation_asks_for_few_values_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import float32
+    from numba.cuda.core.targetconfig import TargetConfig
+
+    from fastnn.targets.cuda.host import launching
+    from fastnn.targets.cuda.host.numba_cuda import kernel
+
+    def doubled(x):
+        for i in range(len(x)):
+            x[i] = 2 * x[i] + abs(x[0])
+
+    asked, values = list[int](), TargetConfig.values
+    monkeypatch.setattr(TargetConfig, "values", lambda flags: (asked.append(1), values(flags))[1])
+    with absent_device():
+        launching.compile_now(kernel(doubled, "another test"), float32[::1])
+    assert len(asked) < 60

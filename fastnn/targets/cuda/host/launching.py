@@ -9,7 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Refused, cuda, failures
+from fastnn.targets.cuda.host.numba_cuda import (
+    SIMULATED,
+    Refused,
+    cuda,
+    failures,
+    quick_comparisons,
+)
 
 # numba-cuda compiles, loads and configures kernels as if there were one thread in the process: two
 # that load one kernel at once end in a segmentation fault.
@@ -19,13 +25,13 @@ _launching = threading.Lock()
 def compile_now(compiled: Any, *arguments: Any) -> None:
     """Compile a kernel for arguments of these types, so that its first launch does not have to."""
     if not SIMULATED:
-        with _launching, _no_search_for_garbage():
+        with _launching, _compiling():
             compiled.compile(arguments)
 
 
 @contextmanager
-def _no_search_for_garbage() -> Iterator[None]:
-    """Let Python look for no garbage meanwhile.
+def _compiling() -> Iterator[None]:
+    """Let Python look for no garbage meanwhile, and Numba compare no more than it has to.
 
     Numba makes millions of objects that are needed to the end; to look at them all again and again
     is a fifth of the time of a compilation.
@@ -33,7 +39,8 @@ def _no_search_for_garbage() -> Iterator[None]:
     enabled = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with quick_comparisons():
+            yield
     finally:
         if enabled:
             gc.enable()
@@ -71,7 +78,7 @@ def launch(
         compiled[blocks, threads, stream, shared_bytes](*arguments)
         return
     # A kernel that nobody prepared is compiled by its first launch.
-    with _launching, nullcontext() if compiled.overloads else _no_search_for_garbage():
+    with _launching, nullcontext() if compiled.overloads else _compiling():
         # What a launch may ask for without that is 48 KB less what the kernel itself declares.
         if shared_bytes > 0:
             _make_ready(compiled, arguments, shared_bytes)

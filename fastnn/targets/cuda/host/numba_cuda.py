@@ -305,6 +305,34 @@ def reached(event: Any) -> bool:
     return status != driver.CUresult.CUDA_ERROR_NOT_READY and bool(event.query())
 
 
+@contextmanager
+def quick_comparisons() -> Iterator[None]:
+    """Let Numba compare flags of compilations by those that are set, with the same answers.
+
+    It asks for the values of all that there are, twice for each function that a call may be of, in
+    Python: a third of the time of a compilation. Its hash of them is that of their names.
+    """
+    from numba.cuda.core.targetconfig import TargetConfig
+
+    equal, hash_of, hashes = TargetConfig.__eq__, TargetConfig.__hash__, dict[type, int]()
+
+    def quick_equal(flags: Any, other: Any) -> Any:
+        alike = type(flags) is type(other) and flags._values == other._values
+        return True if alike else equal(flags, other)
+
+    def quick_hash(flags: Any) -> int:
+        kind = type(flags)
+        if kind not in hashes:
+            hashes[kind] = hash_of(flags)
+        return hashes[kind]
+
+    TargetConfig.__eq__, TargetConfig.__hash__ = quick_equal, quick_hash
+    try:
+        yield
+    finally:
+        TargetConfig.__eq__, TargetConfig.__hash__ = equal, hash_of
+
+
 def pretend_device(capability: tuple[int, int]) -> None:
     """Let Numba find a device of this capability in this process, into which it loads nothing.
 
