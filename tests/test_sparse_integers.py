@@ -95,7 +95,7 @@ def test_fitting_takes_no_more_than_the_numbers_as_small_floats(dtype, network):
 def fitted(kind, X, y, weights, chosen, monkeypatch, **settings):
     """Return an estimator whose rows to train on are a copy, unless they are to be chosen."""
     if not chosen:
-        monkeypatch.setattr("fastnn.estimators.base.ChosenRows", lambda X, rows: X[rows])
+        monkeypatch.setattr("fastnn.estimators.base.chosen_rows", lambda X, rows: X[rows])
     model = kind(random_state=0, early_stopping=True, **settings).fit(X, y, sample_weight=weights)
     monkeypatch.undo()
     return model

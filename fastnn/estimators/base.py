@@ -23,7 +23,14 @@ from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
-from fastnn.inputs.sparse_rows import ChosenRows, ReadRows, check_compressed, is_sparse
+from fastnn.inputs.scaling import Scaling
+from fastnn.inputs.sparse_rows import (
+    ChosenRows,
+    ReadRows,
+    check_compressed,
+    chosen_rows,
+    is_sparse,
+)
 from fastnn.threads.processors import available_threads
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
@@ -367,7 +374,7 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
     ValueError
         In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
     """
-    arrays = [np.arange(len(rows)) if issparse(rows.X) else rows.X, rows.y]
+    arrays = [np.arange(len(rows)), rows.y]
     if rows.sample_weight is not None:
         arrays.append(rows.sample_weight)
     parts = train_test_split(
@@ -376,8 +383,7 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
         test_size=fraction,
         stratify=rows.y if stratify else None,
     )
-    if issparse(rows.X):
-        parts[:2] = parted(rows.X, *parts[:2])
+    parts[:2] = parted(rows.X, *parts[:2])
     training, validation = Rows(*parts[::2]), Rows(*parts[1::2])
     if len(validation) < 2:
         raise ValueError(
@@ -388,11 +394,28 @@ def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tup
 
 
 def parted(X: Any, train: np.ndarray, test: np.ndarray) -> tuple[Any, Any]:
-    """Return some rows of X to train on, and others: of sparse X the first ones without a copy."""
-    if not is_sparse(X):
-        return X[train], X[test]
-    X = X.tocsr()
-    return ChosenRows(X, train), X[test]
+    """Return some rows of X to train on, without a copy, and others."""
+    X = X.tocsr() if is_sparse(X) else X
+    return chosen_rows(X, train), X[test]
+
+
+def scaling_of(rows: Rows) -> Scaling:
+    """Return what standardizes the columns of X of some rows."""
+    if not isinstance(rows.X, ChosenRows):
+        return Scaling.fit(rows.X, rows.sample_weight)
+    return Scaling.fit(rows.X.matrix, rows.X.spread(rows.sample_weight))
+
+
+def scaled(X: Any, scaling: Scaling | None) -> Any:
+    """Return X standardized, a copy; X itself where there is no scaling.
+
+    Of some rows of an array all are, so that they keep their numbers.
+    """
+    if scaling is None:
+        return X
+    if isinstance(X, ChosenRows):
+        return chosen_rows(scaling.apply(X.matrix), X.rows)
+    return scaling.apply(X)
 
 
 def train(

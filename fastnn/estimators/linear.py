@@ -35,6 +35,8 @@ from fastnn.estimators.base import (
     TrainedEstimator,
     float_of,
     parted,
+    scaled,
+    scaling_of,
 )
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.monitor import Lines, Monitor
@@ -285,7 +287,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         anew = not incremental or self._trainer is None
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
-        X = rows.X if self._scaling is None else self._scaling.apply(rows.X)
+        X = scaled(rows.X, self._scaling)
         if issparse(X):  # which the fits of all classes read
             X = ReadRows.of(X, np.dtype(self.dtype or float_of(X)))
         coded = self._coded(rows.y)
@@ -503,7 +505,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _scalings(self, rows: Rows) -> tuple[Scaling | None, Scaling | None]:
         """Return what standardizes X, and y where it is numbers; None for what is left alone."""
-        return (Scaling.fit(rows.X, rows.sample_weight) if self.standardize else None), None
+        return (scaling_of(rows) if self.standardize else None), None
 
     def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W (features, outputs) and b (outputs,) as they are trained."""

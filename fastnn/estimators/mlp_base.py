@@ -25,6 +25,8 @@ from fastnn.estimators.base import (
     check_weights,
     drawing,
     float_of,
+    scaled,
+    scaling_of,
     split,
     train,
 )
@@ -254,7 +256,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         scalings = self._scalings(rows, task)
-        X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
+        X = scaled(rows.X, scalings[0])
         coded = self._coded(rows.y)
         targets, weights = self._encode(coded, task.loss), self._weights(coded, rows.sample_weight)
         if scalings[1] is not None:
@@ -278,7 +280,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         metrics: tuple[MetricName, ...] = ()
         validation, score_of = None, None
         if held_out is not None:
-            given = held_out.X if scalings[0] is None else scalings[0].apply(held_out.X)
+            given = scaled(held_out.X, scalings[0])
             own = self._encode(self._coded(held_out.y), task.loss)
             own = own if scalings[1] is None else scalings[1].apply(own)
             validation = given, own, *[held_out.sample_weight][held_out.sample_weight is None :]
@@ -306,7 +308,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         of_targets = None
         if loss_row(task.loss).targets == "real" and self._scales_targets:
             of_targets = Scaling.fit(rows.y.reshape(len(rows), -1), rows.sample_weight)
-        return Scaling.fit(rows.X, rows.sample_weight), of_targets
+        return scaling_of(rows), of_targets
 
     def _settings(self, rows: int, weights: np.ndarray | None, task: Task) -> dict[str, Any]:
         """Return the settings of the Trainer for so many rows and these weights."""

@@ -35,7 +35,7 @@ class Hooks:
             weights = rows.sample_weight
             self._data: dict[str, Any] = {
                 "estimator": estimator,
-                "X": rows.X.tocsr() if isinstance(rows.X, (ChosenRows, ReadRows)) else rows.X,
+                "X": _plain(rows.X),
                 "y": rows.y,
                 "metadata": None if weights is None else {"sample_weight": weights},
             }
@@ -83,3 +83,10 @@ class _Epochs(Bundled):
         if trainer.remaining and not stop:
             self.begin(trainer, ())
         return bool(stop)
+
+
+def _plain(X: Any) -> Any:
+    """Return X as those that know nothing of fastnn read it."""
+    if isinstance(X, ChosenRows):
+        return X.taken()
+    return X.tocsr() if isinstance(X, ReadRows) else X

@@ -58,10 +58,22 @@ class Labels(NamedTuple):
         One for each column.
     fill
         How missing values are filled there, for messages.
+    rows
+        What the rows are known by, where these are some of many; None: by their places.
     """
 
     names: tuple[Any, ...]
     fill: str
+    rows: np.ndarray | None = None
+
+    def of_rows(self, numbers: np.ndarray) -> Labels:
+        """Return these for rows that are known by such numbers."""
+        return self._replace(rows=numbers)
+
+
+def unnamed(shape: tuple[int, ...]) -> Labels:
+    """Return the labels of an array of this shape, whose columns have no names."""
+    return Labels((None,) * (shape[1] if len(shape) > 1 else 1), "numpy.nan_to_num")
 
 
 def as_table(value: Any, what: str) -> Any:
@@ -404,7 +416,12 @@ def first_place(array: Any, wrong: str, limit: float = 0.0) -> tuple[int, int] |
 def name_value(array: Any, place: tuple[int, int], labels: Labels | None = None) -> str:
     """Name a value and its place, as messages do."""
     beside = name_column(place[1], array.shape[1], labels)
-    return f"value {array[place].item()!r} at row {place[0]}{beside}"
+    return f"value {array[place].item()!r} at row {row_number(place[0], labels)}{beside}"
+
+
+def row_number(row: int, labels: Labels | None) -> int:
+    """Return what messages call a row."""
+    return row if labels is None or labels.rows is None else int(labels.rows[row])
 
 
 def name_column(column: int, columns: int, labels: Labels | None) -> str:

@@ -26,6 +26,8 @@ from fastnn.inputs.arrays import (
     labels_of,
     name_value,
     numbers_anywhere,
+    row_number,
+    unnamed,
 )
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
@@ -172,8 +174,11 @@ class ChosenData(Data):
 
     @cached_property
     def magnitudes(self) -> tuple[Magnitudes | None, Magnitudes | None]:
-        """Of the features of all rows, and of the targets of those."""
-        return of_features(self), of_targets(self._alone)
+        """Of those rows; they are known by their numbers among all."""
+        weights = self.weights
+        if weights is None:
+            weights = ChosenRows(self.X, self.rows).spread()
+        return Data(self.X, self.targets, weights).magnitudes
 
     @cached_property
     def _alone(self) -> Data:
@@ -220,22 +225,15 @@ def check_data(
     inputs, dtype = problem.network.inputs, problem.dtype
     if isinstance(X, ChosenRows) and streams:
         features = check_features(X.matrix, inputs, dtype, what[0])
-        outcomes = check_outcomes(problem, len(X.rows), y, sample_weight, what[1])
-        targets, weights = (_spread(array, X.rows, len(features)) for array in outcomes)
-        return ChosenData(features, targets, weights, None, X.rows)
+        targets, weights = check_outcomes(
+            problem, len(X.rows), y, sample_weight, what[1], numbers=X.rows
+        )
+        weights = None if weights is None else X.spread(weights)
+        return ChosenData(features, X.spread(targets), weights, None, X.rows)
     features = check_features(X, inputs, dtype, what[0], reader, names, streams)
     rows = check_outcomes(problem, len(features), y, sample_weight, what[1], reader)
     own = X.names if isinstance(X, TableRows) else feature_names(X, what[0])
     return Data(features, *rows, own)
-
-
-def _spread(array: Any, rows: np.ndarray, count: int) -> Any:
-    """Return an array of so many rows that has those of another one at `rows`; None for None."""
-    if array is None:
-        return None
-    found = np.zeros((count, *array.shape[1:]), array.dtype)
-    found[rows] = array
-    return found
 
 
 def check_outcomes(
@@ -245,11 +243,17 @@ def check_outcomes(
     sample_weight: Any = None,
     what: str = "y",
     reader: Reader | None = None,
+    numbers: np.ndarray | None = None,
 ) -> tuple[Any, np.ndarray | None]:
-    """Return targets and weights of n rows as `problem` needs them; see `check_data`."""
+    """Return targets and weights of n rows as `problem` needs them; see `check_data`.
+
+    `numbers` are what messages call the rows; None: 0 to n - 1.
+    """
     loss, outputs, missing = problem.loss, problem.network.outputs, None
     y = as_table(y, what)
     labels = labels_of(y, what)
+    if numbers is not None:
+        labels = (labels or unnamed(getattr(y, "shape", ()))).of_rows(numbers)
     if problem.ignore_nan:
         y, missing = fill_missing(y, what, reader)
     targets = check_targets(y, loss, outputs, n, problem.dtype, what, reader, labels)
@@ -441,7 +445,7 @@ def check_targets(
     elif kind == "counts" or soft:
         _check_not_negative(array, loss_name, what, "probabilities" if soft else "counts", labels)
     if soft:
-        _check_sums(to_host(array), what)
+        _check_sums(to_host(array), what, labels)
     if isinstance(array, DeviceArray):
         return array.converted(dtype)
     return np.require(array, dtype, ["C", "A"])
@@ -474,8 +478,8 @@ def _class_indices(array: Any, outputs: int, what: str, labels: Labels | None) -
                 else "give the last layer one unit a class"
             )
             error = UnknownLabel(
-                f"{what} has label {called} at row {place[0]}, but the network has {outputs} "
-                f"output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
+                f"{what} has label {called} at row {row_number(place[0], labels)}, but the network "
+                f"has {outputs} output{'s' * (outputs != 1)}: labels are 0..{outputs - 1}; {remedy}"
             )
             error.label = int(to_host(array).max())
             raise error
@@ -496,7 +500,7 @@ def _check_not_negative(
         )
 
 
-def _check_sums(array: np.ndarray, what: str) -> None:
+def _check_sums(array: np.ndarray, what: str, labels: Labels | None) -> None:
     """Raise at the first row of soft labels whose sum is not 1."""
     for start in range(0, len(array), BLOCK):
         sums = array[start : start + BLOCK].sum(axis=1, dtype=np.float64)
@@ -504,9 +508,10 @@ def _check_sums(array: np.ndarray, what: str) -> None:
         if wrong.any():
             row = int(wrong.argmax())
             raise InvalidInput(
-                f"{what} sums to {sums[row]:g} in row {start + row}, but rows of class "
-                f"probabilities sum to 1 (to within {SUM_TOLERANCE:g}); divide each row by its "
-                f"sum: {what} / {what}.sum(axis=1, keepdims=True). Labels have the shape (n,)"
+                f"{what} sums to {sums[row]:g} in row {row_number(start + row, labels)}, but rows "
+                f"of class probabilities sum to 1 (to within {SUM_TOLERANCE:g}); divide each row "
+                f"by its sum: {what} / {what}.sum(axis=1, keepdims=True). Labels have the shape "
+                "(n,)"
             )
 
 

@@ -100,21 +100,20 @@ class SparseRows:
 
 @dataclass(frozen=True, eq=False)
 class ChosenRows:
-    """Some rows of a CSR, in any order, which `Trainer.fit` goes through without a copy of them.
+    """Some rows of an array, in any order, which `Trainer.fit` goes through without a copy of them.
 
-    For all others they are a sparse matrix that is copied when it is read.
+    Messages call them by their numbers in it.
 
     Attributes
     ----------
     matrix
-        The CSR.
+        The array (n, columns), or a CSR.
     rows
         Their numbers in it, int64 (m,).
     """
 
     matrix: Any
     rows: np.ndarray
-    format = "chosen"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -126,9 +125,34 @@ class ChosenRows:
         """Of the numbers."""
         return self.matrix.dtype
 
-    def tocsr(self) -> Any:
+    def taken(self) -> Any:
         """Return a copy of the rows."""
         return self.matrix[self.rows]
+
+    def spread(self, values: np.ndarray | None = None) -> np.ndarray:
+        """Return an array with a value for each row of `matrix`: 0 for those that are not chosen.
+
+        `values` are (m, ...); None: 1 for each of them.
+        """
+        own: Any = np.ones(len(self.rows)) if values is None else values
+        found = np.zeros((self.matrix.shape[0], *own.shape[1:]), own.dtype)
+        found[self.rows] = own
+        return found
+
+
+class ChosenSparseRows(ChosenRows):
+    """Those of a CSR: but for `Trainer.fit`, a sparse matrix that is copied when it is read."""
+
+    format = "chosen"
+
+    def tocsr(self) -> Any:
+        """Return a copy of the rows."""
+        return self.taken()
+
+
+def chosen_rows(X: Any, rows: np.ndarray) -> ChosenRows:
+    """Return some rows of an array or of a CSR, which are not copied."""
+    return (ChosenSparseRows if is_sparse(X) else ChosenRows)(X, rows)
 
 
 @dataclass(frozen=True, eq=False)

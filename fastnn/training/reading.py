@@ -18,12 +18,12 @@ import numpy as np
 from fastnn.errors import InvalidInput
 from fastnn.inputs import pages as files
 from fastnn.inputs import table_files as tables
+from fastnn.inputs.data import ChosenData, Data
 from fastnn.inputs.pages import Pages, pages_of
 from fastnn.inputs.table_files import TablePages
 from fastnn.random.windows import GroupOrder, InOrder, WindowOrder
 
 if TYPE_CHECKING:
-    from fastnn.inputs.data import Data
     from fastnn.inputs.problem import EpochResult
     from fastnn.targets.engine import Engine, Progress
 
@@ -54,6 +54,8 @@ def file_pages(data: Data, shuffle: bool | int, engine: Engine) -> list[Pages]:
     ahead; and the steps of some engines cannot be parted.
     """
     if shuffle is True or (shuffle is not False and shuffle >= len(data)):
+        return []
+    if isinstance(data, ChosenData):  # rows that follow one another here do not in the file
         return []
     pages = _pages(data)
     return [] if pages and engine.hides_steps(engine.problem) else pages
