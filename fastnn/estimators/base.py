@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.errors import Diverged, InvalidInput
+from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
@@ -32,6 +33,7 @@ from fastnn.inputs.sparse_rows import (
     is_sparse,
 )
 from fastnn.threads.processors import available_threads
+from fastnn.training.learning_check import ANEW, kept_back, warn
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -50,10 +52,15 @@ _KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
 _SETTINGS = 1000  # how many are remembered
+_NUMBER = re.compile(r"-?\d[\d.]*(e[+-]\d+)?")
 
 
 class NonFiniteParameters(Diverged, ValueError):
     """A fit that diverged: fastnn's error, and the ValueError that scikit-learn raises."""
+
+
+class LearningWarning(TrainingWarning, ConvergenceWarning):
+    """A fit that learnt nothing: fastnn's warning, and the one that scikit-learn's users know."""
 
 
 class TrainedEstimator(BaseEstimator):
@@ -69,19 +76,43 @@ class TrainedEstimator(BaseEstimator):
         raise NotImplementedError
 
     @contextmanager
-    def _draft(self) -> Iterator[Self]:
-        """Give what is to be fitted, and become it: all of it, or nothing where that fails."""
+    def _draft(self, going_on: bool = False) -> Iterator[Self]:
+        """Give what is to be fitted, and become it: all of it, or nothing where that fails.
+
+        Where nothing was learnt it warns; where it is `going_on`, as with one part of the data
+        after another, not of what it has warned of before, but for the numbers.
+        """
         draft = type(self).__new__(type(self))
         draft.__dict__.update(vars(self))
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
-            with nullcontext() if trainer is None else trainer.unless_it_fails():
+            with (
+                nullcontext() if trainer is None else trainer.unless_it_fails(),
+                kept_back() as kept,
+            ):
                 yield draft
+                draft._warn_of(kept, going_on)
         except BaseException:
             del losses[noted:]  # which `partial_fit` goes on with
             raise
         self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
+
+    def _warn_of(self, kept: list[tuple[Any, str]], going_on: bool) -> None:
+        """Warn where nothing was learnt: of several networks, of the one that is left."""
+        own = self.__dict__
+        told: frozenset[str] = own.pop("_told", frozenset())
+        if getattr(self, "n_restarts", 1) > 1:
+            kept = [each for each in kept if each[0] is own.get("_trainer")]
+        if not going_on:
+            told = frozenset()
+        for _, text in kept[:1]:
+            kind = _NUMBER.sub("", text)
+            if kind not in told:
+                told |= {kind}
+                warn(text.replace(ANEW, "Then fit anew, not from these weights"), LearningWarning)
+        if going_on and told:
+            self._told = told
 
     def __copy__(self) -> Self:
         """Return an estimator that is fitted further without this one, and shares its weights."""

@@ -121,7 +121,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     loss: Any
     learning_rate: str
     _trainer: Trainer | None = None
-    _of_several = False  # whether it is fitted as a part of a model of more classes
     _scaling: Scaling | None = None
     _y_scaling: Scaling | None = None
     coef_: Any
@@ -390,10 +389,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         done, bar = trainer.epoch, int(self.verbose) > 1
         try:
             trainer.fit(X, y, epochs, sample_weight=weights, callbacks=calls, progress=bar)
-        except KeyboardInterrupt:
-            if self._of_several:  # others would not be trained at all
-                raise
-            warnings.warn("Training interrupted by user.", stacklevel=7)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "

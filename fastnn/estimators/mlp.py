@@ -285,7 +285,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
             Itself.
         """
         refuse_balanced(self.class_weight)
-        with self._draft() as fitted:
+        with self._draft(going_on=True) as fitted:
             y = known_text(y)
             if first_call(fitted, classes):
                 fitted._labels = Labels.of(fitted.classes_)
@@ -626,7 +626,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         estimator
             Itself.
         """
-        with self._draft() as fitted:
+        with self._draft(going_on=True) as fitted:
             fitted._fit(X, y, sample_weight, incremental=True)
         return self
 

@@ -212,7 +212,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         times = self.n_restarts if first else 1
         epochs = 1 if incremental else self.max_iter * times
         with drawing(self.random_state) as random, Hooks(self, rows, epochs) as hooks:
-            fits = [self._fit_once(rows, held_out, task, random, hooks) for _ in range(times)]
+            fits: list[Fit] = []
+            while len(fits) < times and not (fits and fits[-1].interrupted):
+                fits.append(self._fit_once(rows, held_out, task, random, hooks))
             fit = min(fits, key=lambda each: each.monitor.rank)
             self._take(fit, first)
         monitor = fit.monitor

@@ -43,7 +43,7 @@ def fit_each(
     places, found = model._coded(rows.y), []
     for place in range(len(model.classes_)):
         part = copy.copy(model)
-        part.classes_, part._of_several, part._trainer = np.array([False, True]), True, None
+        part.classes_, part._trainer = np.array([False, True]), None
         part.random_state, part.standardize, part.dtype = next(seeds), False, dtype
         part.class_weight = None if weight_of is None else {True: float(weight_of[place])}
         own = None if start is None else (start[0][:, [place]], start[1][[place]])

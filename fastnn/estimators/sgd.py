@@ -137,7 +137,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         -------
         self
         """
-        with self._draft() as fitted:
+        with self._draft(going_on=True) as fitted:
             fitted._fit_more(X, y, classes, sample_weight)
         return self
 
@@ -625,7 +625,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         -------
         self
         """
-        with self._draft() as fitted:
+        with self._draft(going_on=True) as fitted:
             fitted._fit_more(X, y, sample_weight)
         return self
 

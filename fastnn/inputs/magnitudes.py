@@ -217,7 +217,7 @@ def _divided(found: Magnitudes | None, counts: bool) -> str:
         return divide
     return (
         "standardize y: with scaling = fastnn.Scaling.fit(y), pass scaling.apply(y), and take "
-        f"scaling.undo of predictions; or {divide}"
+        f"scaling.undo of predictions (an estimator does so with standardize=True); or {divide}"
     )
 
 

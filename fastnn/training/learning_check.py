@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
     from fastnn.training.trainer_state import Stateful
 
+ANEW = "Then begin with a new Trainer"  # since what has died stays so
 SAMPLE = 1024  # rows looked at
 DENSE = 1 << 20  # numbers of these that become dense, or a copy, at a time
 ENTRIES = 1 << 15  # and so many numbers of sparse rows are copied at a time
@@ -61,13 +64,32 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
         What it was trained on.
     """
     text = reason_against(trainer, data)
-    if text:
+    if not text:
+        return
+    kept = _KEPT.get()
+    if kept is None:
         warn(text)
+    else:
+        kept.append((trainer, text))
 
 
-def warn(text: str) -> None:
-    """Warn of a training, where fastnn was called."""
-    warnings.warn(text, TrainingWarning, stacklevel=_outside())
+@contextmanager
+def kept_back() -> Iterator[list[tuple[Any, str]]]:
+    """Give what is not warned of meanwhile: each trainer that has learnt nothing, and why."""
+    kept: list[tuple[Any, str]] = []
+    token = _KEPT.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT.reset(token)
+
+
+_KEPT: ContextVar[list[tuple[Any, str]] | None] = ContextVar("_KEPT", default=None)
+
+
+def warn(text: str, category: type[Warning] = TrainingWarning) -> None:
+    """Warn of a training, where fastnn, or scikit-learn which calls it, was called."""
+    warnings.warn(text, category, stacklevel=_outside())
 
 
 @np.errstate(all="ignore")  # of what overflows nothing is said
@@ -104,7 +126,7 @@ def reason_against(trainer: Stateful, data: Data) -> str:
         "lower the learning rate, or take an activation that has a slope everywhere, such as "
         "'leaky_relu'"
     )
-    return f"{text}: {blocked}; {remedy}. Then begin with a new Trainer"
+    return f"{text}: {blocked}; {remedy}. {ANEW}"
 
 
 def _on_device(data: Data) -> bool:
@@ -349,9 +371,14 @@ def _blocked(problem: Problem, parameters: Parameters, sample: Sample, count: in
     return ""
 
 
+def _is_ours(module: str) -> bool:
+    """Return whether a module is of fastnn or of what calls it for the caller."""
+    return module.partition(".")[0] in ("fastnn", "sklearn", "joblib", "contextlib")
+
+
 def _outside() -> int:
     """Return how many frames above the caller the one is that called fastnn."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fastnn."):
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__") or ""):
         level, frame = level + 1, frame.f_back
     return level
