@@ -21,6 +21,7 @@ from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
+from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
@@ -179,6 +180,7 @@ class TrainedEstimator(BaseEstimator):
         finite, scikit-learn says so.
         """
         own = self.__dict__
+        X, y = opened(X, "X"), opened(y, "y")
         numeric = checks.get("y_numeric", False)
         if _pass_unchanged(X, y, numeric) and (reset or X.shape[1] == own.get("n_features_in_")):
             if reset:
@@ -227,6 +229,7 @@ class TrainedEstimator(BaseEstimator):
                 )
             return X
         check_is_fitted(self)
+        X = opened(X, "X")
         refuse_apparent_numbers(X, "X")
         check_compressed(X, "X")
         with named_columns(X):
@@ -380,6 +383,7 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     """
     if sample_weight is None:
         return None
+    sample_weight = opened(sample_weight, "sample_weight")
     refuse_apparent_numbers(sample_weight, "sample_weight")
     return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
 
@@ -397,25 +401,29 @@ class Rows:
         return int(self.X.shape[0])
 
 
-def split(rows: Rows, random_state: Any, fraction: float, stratify: bool) -> tuple[Rows, Rows]:
+def split(
+    rows: Rows, random_state: Any, fraction: float, stratify: bool, in_order: bool = False
+) -> tuple[Rows, Rows]:
     """Return the rows to train on and those to validate on, drawn as scikit-learn draws them.
+
+    Both stay `in_order` if they are to, as rows of files should.
 
     Raises
     ------
     ValueError
         In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
     """
-    arrays = [np.arange(len(rows)), rows.y]
-    if rows.sample_weight is not None:
-        arrays.append(rows.sample_weight)
-    parts = train_test_split(
-        *arrays,
+    numbers = train_test_split(
+        np.arange(len(rows)),
         random_state=random_state,
         test_size=fraction,
         stratify=rows.y if stratify else None,
     )
-    parts[:2] = parted(rows.X, *parts[:2])
-    training, validation = Rows(*parts[::2]), Rows(*parts[1::2])
+    train, test = map(np.sort, numbers) if in_order else numbers
+    weights = rows.sample_weight
+    of = [(rows.y[each], None if weights is None else weights[each]) for each in (train, test)]
+    of_train, of_test = parted(rows.X, train, test)
+    training, validation = Rows(of_train, *of[0]), Rows(of_test, *of[1])
     if len(validation) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your "

@@ -14,6 +14,8 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastnn.estimators.files import opened
+
 _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
 
@@ -23,6 +25,7 @@ class ScoredLabels(ClassifierMixin):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows of X whose label, or labels, are those of y, weighted."""
+        y, sample_weight = opened(y, "y"), opened(sample_weight, "sample_weight")
         return float(super().score(X, known_text(y), sample_weight))
 
 

@@ -38,6 +38,7 @@ from fastnn.estimators.base import (
     scaled,
     scaling_of,
 )
+from fastnn.estimators.files import opened, window_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
@@ -89,7 +90,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         "fit_intercept": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
-        "shuffle": ["boolean"],
+        "shuffle": ["boolean", Interval(Integral, 2, None, closed="left")],
         "verbose": ["verbose"],
         "epsilon": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
@@ -231,7 +232,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             "l2": l2 / share,
             "target": self.target,
             "threads": self._threads(),
-            "shuffle": bool(self.shuffle),
+            "shuffle": window_of(self.shuffle),
         }
         return settings, factor
 
@@ -576,6 +577,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return `sample_weight` (n,) as scikit-learn checks it, or None."""
         if sample_weight is None:
             return None
+        sample_weight = opened(sample_weight, "sample_weight")
         refuse_apparent_numbers(sample_weight, "sample_weight")
         zeros = self.early_stopping  # which are refused when rows are set aside
         return np.asarray(

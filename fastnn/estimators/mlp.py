@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, log_expit, softmax
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import type_of_target
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows
 from fastnn.estimators.description import HiddenActivation
+from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
@@ -90,6 +91,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         The most epochs.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
+        A number: so many are shuffled together, for files.
     random_state
         Decides initial weights and the rows that early stopping leaves out, both as
         scikit-learn's, and order and dropout, which are fastnn's own.
@@ -199,7 +201,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: bool | int = False,
@@ -286,7 +288,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         """
         refuse_balanced(self.class_weight)
         with self._draft(going_on=True) as fitted:
-            y = known_text(y)
+            y = known_text(opened(y, "y"))
             if first_call(fitted, classes):
                 fitted._labels = Labels.of(fitted.classes_)
                 if type_of_target(y).startswith("multilabel"):
@@ -400,7 +402,7 @@ def _threshold(trainer: Trainer) -> float:
     return 0.5 if loss_row(trainer.loss).targets == "real" else 0.0
 
 
-class MLPRegressor(RegressorMixin, MultilayerPerceptron):
+class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     """Predict numbers by a network of hidden layers: scikit-learn's class, several times faster.
 
     Parameters, defaults, attributes, warnings and errors are those of
@@ -446,6 +448,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         The most epochs.
     shuffle
         Whether each epoch goes through the rows in an order of its own.
+        A number: so many are shuffled together, for files.
     random_state
         Decides initial weights and the rows that early stopping leaves out, both as
         scikit-learn's, and order and dropout, which are fastnn's own.
@@ -545,7 +548,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
         verbose: bool | int = False,

@@ -37,6 +37,7 @@ from fastnn.estimators.description import (
     hidden_sizes,
     network_of,
 )
+from fastnn.estimators.files import window_of
 from fastnn.estimators.forward import forward, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -121,7 +122,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
+        "shuffle": ["boolean", Interval(Integral, 2, None, closed="left")],
         "random_state": ["random_state"],
         "tol": [Interval(Real, 0, None, closed="left")],
         "verbose": ["verbose"],
@@ -254,7 +255,10 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         elif task.anew:
             start = self._parameters()
         if self.early_stopping and held_out is None:
-            rows, held_out = split(rows, random, self.validation_fraction, self._stratifies())
+            windows = type(window_of(self.shuffle)) is int
+            rows, held_out = split(
+                rows, random, self.validation_fraction, self._stratifies(), windows
+            )
             if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
         scalings = self._scalings(rows, task)
@@ -333,7 +337,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             "target": self.target,
             "threads": self._threads(rows, task.network),
             "precision": self.precision,
-            "shuffle": bool(self.shuffle),
+            "shuffle": window_of(self.shuffle),
         }
 
     def _optimizer_for(self, rows: int, steps: int, task: Task) -> Optimizer:

@@ -57,7 +57,7 @@ class Perceptron(LinearClassifier):
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         verbose: int = 0,
         eta0: float = 1.0,
         n_jobs: int | None = None,

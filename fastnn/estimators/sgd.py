@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 from sklearn.linear_model import SGDRegressor as TheirRegressor
 from sklearn.linear_model._base import LinearClassifierMixin
@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
+from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
@@ -295,7 +296,7 @@ class SGDClassifier(LinearClassifier):
         The most epochs; and how many in a row whose objective > best - tol end a fit, None none.
         The objective has the mean of the penalty in the epoch.
     shuffle, random_state
-        Whether each epoch has an order of its own, and what it follows from.
+        Whether each epoch has an order of its own, or a window as of `Trainer`; and its seed.
     verbose
         Whether to print scikit-learn's line after each epoch; 2: with a progress bar.
     epsilon
@@ -372,7 +373,7 @@ class SGDClassifier(LinearClassifier):
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         verbose: int = 0,
         epsilon: float = 0.1,
         n_jobs: int | None = None,
@@ -469,7 +470,7 @@ class SGDClassifier(LinearClassifier):
         return to_theirs(self, TheirClassifier)
 
 
-class SGDRegressor(RegressorMixin, LinearModel):
+class SGDRegressor(ScoredNumbers, LinearModel):
     """Linear regression by stochastic gradient descent: scikit-learn's class, and more.
 
     Parameters, attributes and errors are those of `SGDClassifier`, without what is about classes.
@@ -494,7 +495,7 @@ class SGDRegressor(RegressorMixin, LinearModel):
         fit_intercept: bool = True,
         max_iter: int = 1000,
         tol: float | None = 1e-3,
-        shuffle: bool = True,
+        shuffle: bool | int = True,
         verbose: int = 0,
         epsilon: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
