@@ -166,4 +166,26 @@ def test_early_stopping_copies_a_tenth_of_dense_rows(kind):
     model.fit(many, y)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 0.1 * many.nbytes + 120 * len(y) + (6 << 20), peak / many.nbytes
+    assert peak < 0.1 * many.nbytes + 160 * len(y) + (6 << 20), peak / many.nbytes
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("kind", [SGDClassifier, SGDRegressor, MLPRegressor, MLPClassifier])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_predictions_take_no_floating_copy_of_rows(kind, standardize, dtype):
+    many = np.random.default_rng(0).integers(0, 9, (60_000, 300)).astype(dtype)
+    y = np.arange(len(many)) % 3
+    settings = {} if "MLP" not in kind.__name__ else {"hidden_layer_sizes": (4,)}
+    model = kind(max_iter=2, random_state=0, standardize=standardize, dtype="float64", **settings)
+    model.fit(many[:1000], y[:1000])
+    some = [model.predict(many[at : at + 7000]) for at in range(0, len(many), 7000)]
+    tracemalloc.start()
+    found = model.predict(many)
+    model.score(many, y)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < (40 << 20) + 200 * len(y), peak / many.size
+    if kind is SGDClassifier:
+        assert (found == np.concatenate(some)).all()
+    elif kind is not MLPClassifier:
+        np.testing.assert_allclose(found, np.concatenate(some), 1e-9, 1e-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,18 @@ ROWS = 4096  # at a time: what is between two layers stays in the cache
 # that are a few rows only, and of sparse ones, all go together; see `wakes_threads`.
 ALONE, FEWEST_ROWS = 1 << 18, 16
 SHORT = 1 << 26  # products in all that one thread does sooner than that
+
+
+def parts_of(X: Any, numbers: int) -> Iterator[Any]:
+    """Yield X in parts of some rows, which hold about so many numbers; of sparse X stored ones."""
+    n, size = X.shape[0], X.nnz if issparse(X) else X.size
+    if size <= numbers:
+        yield X
+        return
+    X, rows = X.tocsr() if issparse(X) else X, max(1, numbers * n // size)
+    rows -= rows % 64 if rows > 64 else 0  # so that BLAS sums rows as it would those of all
+    for start in range(0, n, rows):
+        yield X[start : start + rows]
 
 
 def wakes_threads(X: Any, shapes: Iterable[tuple[int, int]]) -> bool:

@@ -39,6 +39,7 @@ from fastnn.estimators.base import (
     scaling_of,
 )
 from fastnn.estimators.files import opened, window_of
+from fastnn.estimators.forward import parts_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
@@ -57,7 +58,7 @@ from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
-_STORED = 1 << 18  # of sparse numbers, so many that are not floating become so at a time
+_STORED = 1 << 18  # numbers of X that become those of the weights at a time
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
@@ -449,13 +450,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_of(self, X: Any) -> np.ndarray:
         """Return the same of checked features."""
-        if X.dtype.kind != "f":
-            if issparse(X) and X.nnz > _STORED:  # of which there is to be no floating copy
-                X, block = X.tocsr(), max(1, _STORED * X.shape[0] // X.nnz)
-                parts = (X[at : at + block] for at in range(0, X.shape[0], block))
-                return np.concatenate([self._products(part.astype(np.float64)) for part in parts])
-            X = X.astype(np.float64)
-        return self._products(X)
+        if X.dtype == self.coef_.dtype:
+            return self._products(X)
+        dtype = np.result_type(float_of(X), self.coef_.dtype)
+        parts = parts_of(X, _STORED)  # there is to be no copy of all in other numbers
+        return np.concatenate([self._products(part.astype(dtype)) for part in parts])
 
     def _score_on(self, rows: Rows) -> Callable[[Any], float]:
         """Return what gives the score of a trainer on some rows; larger is better."""

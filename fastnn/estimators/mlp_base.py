@@ -7,6 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
@@ -38,7 +39,7 @@ from fastnn.estimators.description import (
     network_of,
 )
 from fastnn.estimators.files import window_of
-from fastnn.estimators.forward import forward, wakes_threads
+from fastnn.estimators.forward import forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -64,6 +65,7 @@ OUT_ACTIVATIONS = {
 }
 # Up to so many products NumPy predicts, which needs neither the engine nor its threads.
 _NUMPY_PRODUCTS = 1 << 22
+_SCALED = 1 << 20  # numbers of X that are standardized at a time
 # An epoch of fewer takes some 0.3 ms: a second thread would save less than a call for it costs.
 _SHORT_PRODUCTS = 5e6
 
@@ -556,16 +558,21 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def _raw(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of checked features before `out_activation_`."""
         trainer = self._trainer
-        if self.x_scaling_ is not None:
-            X = self.x_scaling_.apply(X)
         products = X.shape[0] * sum(W.size for W in self.coefs_)
         exact, small = trainer.problem.precision == "float32", products <= _NUMPY_PRODUCTS
         if small and trainer.target == "cpu":
             small = not wakes_threads(X, trainer.network.shapes)
         if exact and (small or trainer.target == "numpy"):
-            raw = forward(trainer.problem, self._parameters(), X)
+            predicted: Callable[[Any], np.ndarray] = partial(
+                forward, trainer.problem, self._parameters()
+            )
         else:
-            raw = self._trainer_now().forward(X)
+            predicted = self._trainer_now().forward
+        if self.x_scaling_ is None:
+            raw = predicted(X)
+        else:  # of which there is to be no scaled copy
+            parts = map(self.x_scaling_.apply, parts_of(X, _SCALED))
+            raw = np.concatenate([predicted(part) for part in parts])
         return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw)
 
     def _dtype_for(self, X: Any) -> Any:
