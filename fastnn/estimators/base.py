@@ -23,6 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in
+from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.scaling import Scaling
@@ -72,7 +73,7 @@ class TrainedEstimator(BaseEstimator):
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
 
-        Its labels are the numbers of `classes_`, 0 and 1 where there are two.
+        Its labels are the places in `classes_`, 0 and 1 where there are two.
         """
         raise NotImplementedError
 
@@ -136,6 +137,9 @@ class TrainedEstimator(BaseEstimator):
         known = "random_state" in names  # not to a subclass that sets it by itself
         if known and type(seed) is int and 0 <= seed < 1 << 32:  # fine, and a fit has its own
             values[names.index("random_state")] = 0
+        scoring = getattr(self, "scoring", None)
+        if type(scoring) is str:
+            check_name(scoring)
         parts = [each for value in values for each in (value if type(value) is tuple else [value])]
         if not _PLAIN.issuperset(map(type, parts)):
             super()._validate_params()

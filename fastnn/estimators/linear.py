@@ -59,6 +59,11 @@ from fastnn.training.trainer import Trainer
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
 _STORED = 1 << 18  # numbers of X that become those of the weights at a time
+_LEFT_OUT = (
+    "fit_intercept=False leaves the intercept out, but the weights to begin with have {!r:.80}, "
+    "from intercept_init or from the last fit; use fit_intercept=True, or begin without that: no "
+    "intercept_init, a fit with warm_start=False"
+)
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
@@ -367,6 +372,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         InvalidInput
             Settings that it cannot go on with.
         """
+        if not self.fit_intercept and trainer.network.dense[0].bias:
+            if np.any(b := trainer.parameters[0][1]):
+                raise InvalidInput(_LEFT_OUT.format(b))
         while True:
             step = trainer.step
             settings, factor = self._settings(
@@ -510,10 +518,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if self._scaling is not None:
             W, b = W * self._scaling.scale[:, None], b + self._scaling.mean @ W
         if not self.fit_intercept and self._scaling is None and np.any(b):
-            raise InvalidInput(
-                f"intercept_init is {b!r:.80}, but fit_intercept=False leaves the intercept out; "
-                "leave out intercept_init, or use fit_intercept=True"
-            )
+            raise InvalidInput(_LEFT_OUT.format(b))
         return W, b if self.fit_intercept else np.zeros_like(b)
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -545,7 +550,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
 
         Its weights are those of `coef_`, for X and y in their own units, and its classes the places
-        in `classes_`: 0 and 1 where there are two.
+        in `classes_`: 0 and 1 where there are two. Of more, each against the rest, `forward` gives
+        what `decision_function` does, of which the largest is the class; `predict` then says of
+        each output whether it is above 0, (m, classes), and not which is the largest.
         """
         check_is_fitted(self)
         if self._trainer is not None and self._scaling is None:

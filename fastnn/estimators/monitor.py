@@ -245,8 +245,10 @@ class Monitor(Bundled):
                 self.best = later()
 
 
-class Lines:
-    """Prints scikit-learn's lines of each epoch."""
+class Lines(Bundled):
+    """Prints scikit-learn's lines of each epoch, and that a fit has converged."""
+
+    turn = 3  # when its score is known, and whether it is the last
 
     def __init__(self, rows: int, monitor: Monitor) -> None:
         """Begin before the first epoch, of so many rows, whose objective the monitor notes."""
@@ -262,9 +264,16 @@ class Lines:
         print(
             f"Norm: {np.linalg.norm(W):.2f}, NNZs: {np.count_nonzero(W)}, Bias: {bias:.6f}, "
             f"T: {self.epochs * self.rows}, Avg. loss: {history.loss[-1]:f}, "
-            f"Objective: {self.monitor.losses[-1]:f}"
+            f"Objective: {self.monitor.losses[-1]:f}{self._score()}"
         )
-        print(f"Total training time: {time.perf_counter() - self.begun:.2f} seconds.")
+        passed = time.perf_counter() - self.begun
+        print(f"Total training time: {passed:.2f} seconds.")
+        if self.monitor.stopped:
+            print(f"Convergence after {self.epochs} epochs took {passed:.2f} seconds")
+
+    def _score(self) -> str:
+        monitor = self.monitor
+        return f", Validation score: {monitor.scores[-1]:f}" if monitor.scored else ""
 
 
 def _later(anew: Callable[[int], Any], number: int) -> Callable[[], Any]:

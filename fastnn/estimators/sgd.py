@@ -14,9 +14,10 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.errors import shown
 from fastnn.estimators.base import Rows, float_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
@@ -35,12 +36,6 @@ from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
-
-
-def _check_labels(y: np.ndarray) -> None:
-    """Raise for targets that are no classes; integers, booleans and strings always are."""
-    if y.dtype.kind not in "biuU" and classes_of(y) is None:
-        check_classification_targets(y)
 
 
 def _largest(scores: np.ndarray) -> np.ndarray:
@@ -85,6 +80,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         X_val, y_val, sample_weight_val
             Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
             which then takes none of the rows to train on.
+            With them, or with callbacks, several classes that would be fitted one after another
+            (as those of sparse rows are) are trained, and end, together.
 
         Returns
         -------
@@ -109,8 +106,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         X, y = self._check_rows(X, y, reset=True)
         classes = classes_of(y)
         if classes is None:
-            _check_labels(y)
-            classes = unique_labels(y)  # in which objects that are strings become strings
+            # With scikit-learn's errors; objects that are strings become those.
+            classes = unique_labels(np.unique(y))
         if len(classes) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(classes)} class"
@@ -148,7 +145,6 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         if first:
             refuse_balanced(self.class_weight)
         X, y = self._check_rows(X, y, reset=first)
-        _check_labels(y)
         first_call(self, classes)
         if len(self.classes_) < 2:
             raise ValueError("The number of classes has to be greater than one; got 1 class")
@@ -177,12 +173,16 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         return super()._engine_loss(epsilon)
 
     def _coded(self, y: Any) -> np.ndarray:
-        places = places_in(self.classes_, y)
+        try:
+            places = places_in(self.classes_, y)
+        except TypeError:  # labels of different kinds have no order
+            places = None
         if places is None:
-            wrong = np.setdiff1d(y, self.classes_)
+            known = set(self.classes_.tolist())
+            wrong = [each for each in dict.fromkeys(y.tolist()) if each not in known]
             raise ValueError(
                 "classes should include all valid labels that can be in y; y has the labels "
-                f"{wrong}, which are not in classes_ {self.classes_}"
+                f"{shown(wrong[:5])}, which are not in classes_ {self.classes_}"
             )
         return places
 
@@ -310,7 +310,8 @@ class SGDClassifier(LinearClassifier):
     early_stopping, validation_fraction, scoring
         Whether a fit ends by the score of rows set aside (so large a share, stratified), or of
         X_val: score < best + tol, n_iter_no_change times. A scorer's name or a callable
-        (estimator, X, y); None: accuracy, for a regressor R^2.
+        (estimator, X, y); None: accuracy, for a regressor R^2. Rows are scored with
+        `early_stopping` or X_val alone.
     class_weight
         By class, or "balanced": n / (classes n_c). Of one class against the rest it weighs its own.
     warm_start

@@ -1,0 +1,135 @@
+"""Where linear models are to do, print and refuse what scikit-learn's do."""
+
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+import sklearn.linear_model  # noqa: E402
+from scipy import sparse  # noqa: E402
+
+import fastnn  # noqa: E402
+from fastnn import MLPClassifier, MLPRegressor, Perceptron, SGDClassifier, SGDRegressor  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(aximum|MAXIMUM).*")
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(60, 3))
+LABELS, NUMBERS = (X[:, 0] > 0).astype(int), X @ [1.0, -1.0, 2.0]
+KINDS = {"SGDClassifier": LABELS, "SGDRegressor": NUMBERS, "Perceptron": LABELS}
+
+
+def both(name, **settings):
+    """Return scikit-learn's estimator, and ours."""
+    theirs = getattr(sklearn.linear_model, name)(random_state=0, **settings)
+    return theirs, getattr(fastnn, name)(random_state=0, target="numpy", **settings)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"early_stopping": True, "max_iter": 50, "n_iter_no_change": 2},
+        {"max_iter": 200, "tol": 1e-2},
+        {"tol": None, "max_iter": 3},
+    ],
+)
+def test_the_lines_printed_are_those_of_scikit_learn(name, settings, capsys):
+    printed = []
+    for model in both(name, verbose=1, **settings):
+        model.fit(X, KINDS[name])
+        lines = capsys.readouterr().out.splitlines()
+        # Numbers and lengths are those of another order of rows.
+        shapes = [re.sub(r"-?(\d[\d.]*|inf|nan)", "#", line) for line in lines]
+        printed.append((sorted(set(shapes)), shapes[:3], shapes[-1:]))
+        assert sum(line.startswith("-- Epoch") for line in lines) == model.n_iter_
+    theirs, mine = printed
+    assert [line.rstrip(".") for line in mine[0]] == [line.rstrip(".") for line in theirs[0]]
+    assert mine[1:] == theirs[1:]
+
+
+def test_rows_to_validate_on_are_scored_in_the_lines(capsys):
+    SGDClassifier(max_iter=3, tol=None, verbose=1, target="numpy").fit(
+        X, LABELS, X_val=X, y_val=LABELS
+    )
+    assert capsys.readouterr().out.count("Validation score") == 3
+
+
+TARGETS = {
+    "numbers": NUMBERS,
+    "numbers in objects": np.array([1.5, 2.5, 1.5] * 20, object),
+    "words and numbers": np.array(["a", 1] * 30, object),
+    "None": np.array([None, 1] * 30, object),
+    "bytes and words": np.array([b"a", "b"] * 30, object),
+    "bytes": np.array([b"a", b"b"] * 30),
+    "one": np.ones(60),
+    "words": np.array(["a", "b", "b"] * 20, object),
+}
+
+
+@pytest.mark.parametrize("name", ["SGDClassifier", "Perceptron"])
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+@pytest.mark.parametrize("case", TARGETS)
+def test_labels_are_refused_with_scikit_learns_errors(name, call, case):
+    more = {"classes": np.array([0, 1])} if call == "partial_fit" else {}
+    found = []
+    for model in both(name, max_iter=2):
+        try:
+            getattr(model, call)(X, TARGETS[case], **more)
+        except Exception as error:  # of whatever kind it is
+            found.append((type(error), str(error)))
+        else:
+            found.append((None, str(model.classes_)))
+    theirs, mine = found
+    if call == "partial_fit" and theirs[0] is not None:  # it may compare labels, a TypeError
+        assert issubclass(mine[0], (ValueError, TypeError))
+        if theirs[0] is ValueError:
+            assert mine[1].startswith(theirs[1]), mine
+        return
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_intercept_that_is_left_out_is_refused_in_words_that_are_right(name):
+    y = KINDS[name]
+    _, model = both(name, max_iter=3, tol=None)
+    said = r"^fit_intercept=False leaves the intercept out, but the weights to begin with have"
+    fresh = getattr(fastnn, name)(max_iter=3, tol=None, fit_intercept=False, target="numpy")
+    with pytest.raises(fastnn.InvalidInput, match=said + ".*intercept_init"):
+        fresh.fit(X, y, intercept_init=np.array([2.0]))
+    fresh.fit(X, y, intercept_init=np.array([0.0]))
+    model.fit(X + 1, y)
+    before = model.coef_
+    model.set_params(fit_intercept=False)
+    with pytest.raises(fastnn.InvalidInput, match=said + ".*warm_start=False"):
+        model.partial_fit(X, y)
+    with pytest.raises(fastnn.InvalidInput, match=said + ".*warm_start=False"):
+        model.set_params(warm_start=True).fit(X, y)
+    assert model.coef_ is before
+    model.set_params(warm_start=False).fit(X, y)
+    assert not model.intercept_.any()
+
+
+@pytest.mark.parametrize(
+    "kind", [SGDClassifier, SGDRegressor, Perceptron, MLPClassifier, MLPRegressor]
+)
+def test_an_unknown_scorer_is_refused_where_none_is_needed(kind):
+    y = NUMBERS if kind in (SGDRegressor, MLPRegressor) else LABELS
+    for early in (False, True):
+        with pytest.raises(ValueError, match="unknown scoring 'acuracy'"):
+            kind(scoring="acuracy", early_stopping=early, target="numpy").fit(X, y)
+    known = "r2" if y is NUMBERS else "accuracy"
+    kind(scoring=known, max_iter=2, target="numpy").fit(X, y)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_what_the_trainer_of_several_classes_gives(form):
+    given = form(X)
+    kinds = np.argmax(X, axis=1)
+    model = SGDClassifier(max_iter=5, tol=None, random_state=0, target="numpy").fit(given, kinds)
+    trainer, scores = model.to_trainer(), model.decision_function(given)
+    np.testing.assert_allclose(trainer.forward(given), scores)
+    np.testing.assert_array_equal(model.predict(given), trainer.forward(given).argmax(axis=1))
+    np.testing.assert_array_equal(trainer.predict(given), scores >= 0)
