@@ -95,7 +95,8 @@ def fitted_sklearn(estimator: MultilayerPerceptron, kind: type[Any]) -> Any:
         out = "logistic"
     names = kind._get_param_names()
     settings = {n: v for n, v in estimator.get_params(deep=False).items() if n in names}
-    settings["shuffle"] = bool(settings["shuffle"])  # it has no windows
+    if "shuffle" in settings:
+        settings["shuffle"] = bool(settings["shuffle"])  # it has no windows
     settings["activation"] = next(iter(hidden), "relu")
     if "loss" in names:
         settings["loss"] = regression[str(problem.loss)]
@@ -170,7 +171,8 @@ def to_theirs(estimator: Any, theirs: Any) -> Any:
                 f"loss={loss!r} is not one of scikit-learn's; set another one before, or use "
                 "to_trainer()"
             )
-    values["shuffle"] = bool(values["shuffle"])  # it has no windows
+    if "shuffle" in values:
+        values["shuffle"] = bool(values["shuffle"])  # it has no windows
     found.set_params(**values)
     for name in _FITTED:
         if hasattr(estimator, name):
