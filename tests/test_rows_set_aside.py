@@ -91,12 +91,12 @@ def test_a_target_that_cannot_be_is_named_by_the_callers_row():
         (1e300, {"dtype": "float32"}, "is too large for float32"),
     ):
         named = 0
-        for row in (200, 210, 220):
+        for row in range(200, 225):  # some of which are set aside
             wrong = y.copy()
             wrong[row] = value
             model = MLPRegressor(early_stopping=True, random_state=0, target="numpy", **settings)
             found = fitted_or_said(model, X, wrong)
-            if said in found and "in validation_data" not in found:
+            if said in found:
                 assert f"at row {row} {said}" in found
                 named += 1
         assert named

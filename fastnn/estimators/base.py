@@ -394,11 +394,15 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows: X (n, features), maybe sparse, y as it was given, weights (n,) or None."""
+    """Checked rows: X (n, features), maybe sparse, y as it was given, weights (n,) or None.
+
+    Those that are set aside have `numbers`, (n,), among those that were given.
+    """
 
     X: Any
     y: Any
     sample_weight: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -427,7 +431,7 @@ def split(
     weights = rows.sample_weight
     of = [(rows.y[each], None if weights is None else weights[each]) for each in (train, test)]
     of_train, of_test = parted(rows.X, train, test)
-    training, validation = Rows(of_train, *of[0]), Rows(of_test, *of[1])
+    training, validation = Rows(of_train, *of[0]), Rows(of_test, *of[1], test)
     if len(validation) < 2:
         raise ValueError(
             "The validation set is too small. Increase 'validation_fraction' or the size of your "

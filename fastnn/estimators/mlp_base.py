@@ -42,6 +42,7 @@ from fastnn.estimators.files import window_of
 from fastnn.estimators.forward import forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.inputs.arrays import numbered
 from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
@@ -291,7 +292,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             given = scaled(held_out.X, scalings[0])
             own = self._encode(self._coded(held_out.y), task.loss)
             own = own if scalings[1] is None else scalings[1].apply(own)
-            validation = given, own, *[held_out.sample_weight][held_out.sample_weight is None :]
+            validation = (
+                given,
+                numbered(own, held_out.numbers),
+                *[held_out.sample_weight][held_out.sample_weight is None :],
+            )
             metrics = self._metric(trainer, own, held_out.sample_weight)
             if not metrics:
                 validation, score_of = None, self._score_on(held_out, scalings)

@@ -71,6 +71,21 @@ class Labels(NamedTuple):
         return self._replace(rows=numbers)
 
 
+class Numbered(np.ndarray):
+    """Some rows of an array, which messages are to call by their numbers in that one."""
+
+    rows: np.ndarray | None = None
+
+
+def numbered(array: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
+    """Return an array whose rows have such numbers in messages; None: those that they have."""
+    if rows is None:
+        return array
+    found = array.view(Numbered)
+    found.rows = rows
+    return found
+
+
 def unnamed(shape: tuple[int, ...]) -> Labels:
     """Return the labels of an array of this shape, whose columns have no names."""
     return Labels((None,) * (shape[1] if len(shape) > 1 else 1), "numpy.nan_to_num")
@@ -86,7 +101,9 @@ def as_table(value: Any, what: str) -> Any:
 
 
 def labels_of(value: Any, what: str) -> Labels | None:
-    """Return what messages call the columns of a frame or a series; None of arrays."""
+    """Return what messages call the columns of a frame or a series; None of other arrays."""
+    if isinstance(value, Numbered) and value.rows is not None:
+        return unnamed(value.shape).of_rows(value.rows)
     frame = None if on_device(value) else frame_of(value, what)
     if frame is None:
         return None

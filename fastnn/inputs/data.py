@@ -25,9 +25,9 @@ from fastnn.inputs.arrays import (
     first_place,
     labels_of,
     name_value,
+    numbered,
     numbers_anywhere,
     row_number,
-    unnamed,
 )
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.frames import Frame, check_names, feature_names
@@ -225,9 +225,8 @@ def check_data(
     inputs, dtype = problem.network.inputs, problem.dtype
     if isinstance(X, ChosenRows) and streams:
         features = check_features(X.matrix, inputs, dtype, what[0])
-        targets, weights = check_outcomes(
-            problem, len(X.rows), y, sample_weight, what[1], numbers=X.rows
-        )
+        y = numbered(y, X.rows) if isinstance(y, np.ndarray) else y
+        targets, weights = check_outcomes(problem, len(X.rows), y, sample_weight, what[1])
         weights = None if weights is None else X.spread(weights)
         return ChosenData(features, X.spread(targets), weights, None, X.rows)
     features = check_features(X, inputs, dtype, what[0], reader, names, streams)
@@ -243,17 +242,11 @@ def check_outcomes(
     sample_weight: Any = None,
     what: str = "y",
     reader: Reader | None = None,
-    numbers: np.ndarray | None = None,
 ) -> tuple[Any, np.ndarray | None]:
-    """Return targets and weights of n rows as `problem` needs them; see `check_data`.
-
-    `numbers` are what messages call the rows; None: 0 to n - 1.
-    """
+    """Return targets and weights of n rows as `problem` needs them; see `check_data`."""
     loss, outputs, missing = problem.loss, problem.network.outputs, None
     y = as_table(y, what)
     labels = labels_of(y, what)
-    if numbers is not None:
-        labels = (labels or unnamed(getattr(y, "shape", ()))).of_rows(numbers)
     if problem.ignore_nan:
         y, missing = fill_missing(y, what, reader)
     targets = check_targets(y, loss, outputs, n, problem.dtype, what, reader, labels)
