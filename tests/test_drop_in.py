@@ -257,3 +257,41 @@ def test_labels_to_validate_on_have_as_many_columns():
     X, Y = np.arange(12.0)[:, None], np.eye(3, dtype=int)[np.arange(12) % 3]
     with pytest.raises(ValueError, match="y_val has 2 columns, but y has 3"):
         MLPClassifier(max_iter=2).fit(X, Y, X_val=X, y_val=Y[:, :2])
+
+
+@pytest.mark.parametrize("target", ["cpu", "numpy"])
+@pytest.mark.parametrize("eta0", [0.7, 0.1, 3.0])
+def test_a_perceptron_on_sparse_rows_takes_scikit_learns_steps_of_any_length(target, eta0):
+    sparse = pytest.importorskip("scipy.sparse")
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        X = random.integers(-2, 3, (30, 2)) * (random.random((30, 2)) < 0.4) * 1.0
+        y = random.permutation(np.arange(30) % 2)
+        settings = {"eta0": eta0, "shuffle": False, "max_iter": 3, "tol": None}
+        mine = Perceptron(**settings, target=target).fit(sparse.csr_matrix(X), y)
+        theirs = linear_model.Perceptron(**settings).fit(sparse.csr_matrix(X), y)
+        np.testing.assert_allclose(mine.coef_, theirs.coef_, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(mine.intercept_, theirs.intercept_, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("row", [2, 10, 12, 28, 32, 44])
+@pytest.mark.parametrize("kind", [MLPRegressor, SGDRegressor])
+def test_negative_counts_are_refused_in_rows_set_aside_too(kind, row):
+    X, y = np.random.default_rng(0).normal(size=(50, 4)), np.ones(50)
+    y[row] = -1.0
+    model = kind(loss="poisson", early_stopping=True, random_state=0, max_iter=2)
+    with pytest.raises(ValueError, match=rf"-1\.0.*row {row}\b"):
+        model.fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of iteration")
+def test_sparse_numbers_in_another_dtype_are_looked_through_once(monkeypatch):
+    from fastnn.inputs import sparse_rows
+
+    sparse, looks = pytest.importorskip("scipy.sparse"), []
+    look = sparse_rows.ReadRows.of.__func__
+    noted = classmethod(lambda cls, *given: looks.append(given) or look(cls, *given))
+    monkeypatch.setattr(sparse_rows.ReadRows, "of", noted)
+    X = sparse.random(200, 30, 0.2, format="csr", random_state=0)
+    SGDClassifier(dtype="float32", max_iter=2, tol=1e-3).fit(X, np.arange(200) % 20)
+    assert len(looks) <= 2  # in the dtype that it has, and in the one that is trained

@@ -152,6 +152,13 @@ def test_every_number_of_plain_sgd_is_that_of_the_formulas():
                 assert_array_equal(step.after[place][number], array - step.learning_rate * gradient)
 
 
+def test_gradients_have_l2_as_it_counts_in_the_step():
+    trainer = trainer_of([Dense(1)], optimizer=SGD(0.5), loss="mse", dtype="float64", l2=10.0)
+    for step in trainer.trace(X, REAL, 3):
+        (W, _), (after, _) = step.before[0], step.after[0]
+        assert_allclose(after, W - 0.5 * step.gradients[0].dW, rtol=1e-12, atol=1e-14)
+
+
 def test_of_averaged_sgd_the_weights_that_learn_are_there_too():
     trainer = trainer_of([Dense(1)], optimizer=AveragedSGD(0.1, start=2), loss="mse")
     found = trainer.trace(X, REAL, 4)

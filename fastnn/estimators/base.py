@@ -25,6 +25,7 @@ from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
+from fastnn.inputs.data import check_targets
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import (
@@ -392,6 +393,16 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
 
 
+def refuse_negative_counts(loss: Any, y: np.ndarray) -> None:
+    """Raise `InvalidInput` for numbers that are no counts where the loss is one of counts.
+
+    Before rows are set aside, so that they are said by the caller's row, and none is left out.
+    """
+    if loss == "poisson":
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        check_targets(y, loss, outputs, len(y), np.dtype(np.float64))
+
+
 @dataclass(frozen=True)
 class Rows:
     """Checked rows: X (n, features), maybe sparse, y as it was given, weights (n,) or None.
@@ -491,7 +502,7 @@ def train(
             progress=progress,
         )  # fmt: skip
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        warn("Training interrupted by user.", UserWarning)
         return True
     except Diverged as error:
         if monitor.by_score and monitor.best is not None:

@@ -294,8 +294,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
         X = scaled(rows.X, self._scaling)
-        if issparse(X):  # which the fits of all classes read
-            X = ReadRows.of(X, np.dtype(self.dtype or float_of(X)))
+        dtype = np.dtype(self.dtype or float_of(X))
+        matrix = X.matrix if isinstance(X, ReadRows) and X.checked != dtype else X
+        X = ReadRows.of(matrix, dtype) if issparse(matrix) else X  # which all classes' fits read
         coded = self._coded(rows.y)
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1

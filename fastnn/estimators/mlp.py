@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
 from fastnn.errors import InvalidInput
-from fastnn.estimators.base import Rows
+from fastnn.estimators.base import Rows, refuse_negative_counts
 from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
@@ -647,6 +647,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         X, y = self._check_X_y(X, y, reset=reset, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        refuse_negative_counts(self.loss, y)
         return X, y
 
     def _take_classes(self, y: Any, incremental: bool) -> None:

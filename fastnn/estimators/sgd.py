@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import shown
-from fastnn.estimators.base import Rows, float_of
+from fastnn.estimators.base import Rows, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
@@ -646,7 +646,10 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         return np.exp(outputs) if self.loss == "poisson" else outputs
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
-        return self._check_X_y(X, y, reset=reset, read=self._rows_read(), order="C", y_numeric=True)
+        read = self._rows_read()
+        X, y = self._check_X_y(X, y, reset=reset, read=read, order="C", y_numeric=True)
+        refuse_negative_counts(self.loss, y)
+        return X, y
 
     def _outputs(self) -> int:
         return 1

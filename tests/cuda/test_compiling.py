@@ -243,4 +243,4 @@ def test_a_compilation_asks_for_few_values_of_flags(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(TargetConfig, "values", lambda flags: (asked.append(1), values(flags))[1])
     with absent_device():
         launching.compile_now(kernel(doubled, "another test"), float32[::1])
-    assert len(asked) < 60
+    assert len(asked) < 100

@@ -107,14 +107,15 @@ def there_and_back(
     batch: Batch,
     masks: Sequence[np.ndarray | None] | None = None,
     slopes: Sequence[np.ndarray | None] | None = None,
+    rate: float | None = None,
 ) -> Passes:
-    """Return both passes of a step of training on a batch."""
+    """Return both passes of a step of training on a batch, with l2 as it counts at a rate."""
     from fastnn.targets.numpy.losses import loss_of
     from fastnn.targets.numpy.passes import back_through, forward
 
     layers = forward(problem, parameters, batch.X, masks, slopes, training=True)
     loss = loss_of(problem, layers[-1].A, batch.targets, batch.weights)
-    back = list(back_through(problem, parameters, layers, batch, masks))[::-1]
+    back = list(back_through(problem, parameters, layers, batch, masks, rate))[::-1]
     return Passes(loss, layer_values(problem.network, batch.X, layers), back)
 
 

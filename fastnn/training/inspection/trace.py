@@ -159,7 +159,7 @@ def _step(
     network = problem.network
     masks = dropout_masks(problem, len(rows), epoch, index)
     slopes = drawn_slopes(problem, len(rows), epoch, index)
-    found = there_and_back(problem, before[0], take(problem, data, rows), masks, slopes)
+    found = there_and_back(problem, before[0], take(problem, data, rows), masks, slopes, rate)
     at = named(network, before[0])
     mean = update_row(problem.optimizer).mean
     return Step(

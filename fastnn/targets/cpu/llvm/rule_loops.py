@@ -40,6 +40,12 @@ MERGED: Any = {**EXACT, "inline": "always"}
 INLINE: Any = {**EXACT, "forceinline": True}
 
 
+@njit(**{**INLINE, "fastmath": False})
+def rounded_product(one, other):
+    """Return a product that is rounded, whatever it is added to: no fused multiply-add."""
+    return one * other
+
+
 def switch(loops: list[tuple[int, Any]], arguments: str, call: Any = None) -> Any:
     """Return ``pick(code, *arguments)`` that calls the loop of that code.
 

@@ -35,7 +35,14 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_load,
     atomic_store,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
+from fastnn.targets.cpu.llvm.rule_loops import (
+    EXACT,
+    INLINE,
+    MERGED,
+    U,
+    make_rules,
+    rounded_product,
+)
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
@@ -106,7 +113,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         bias, mean = layers[0, WEIGHTS] + layers[0, K], head[MEAN_SLOT]
         if layers[0, BIAS] == 1:
             change = real(-layer_rate(job, ZERO)) * gradient
-            memory[U(bias)] += real(layer_number(job, ZERO, BIAS_FACTOR)) * change
+            memory[U(bias)] += rounded_product(real(layer_number(job, ZERO, BIAS_FACTOR)), change)
         if mean > 0:
             share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
             memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)

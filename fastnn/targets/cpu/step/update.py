@@ -9,7 +9,14 @@ import numpy as np
 
 from fastnn.targets.cpu.kinds import LINEAR, PERIODIC
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_average, make_clip
+from fastnn.targets.cpu.llvm.rule_loops import (
+    EXACT,
+    MERGED,
+    U,
+    make_average,
+    make_clip,
+    rounded_product,
+)
 from fastnn.targets.cpu.plan import (
     CAPACITY,
     CLIPS,
@@ -258,7 +265,7 @@ def make_update(
                 # nothing, where a perceptron is to have a z of 0.
                 factor = real(layer_number(job, layer, BIAS_FACTOR)) if kind == OF_BIAS else one
                 for c in range(width):
-                    memory[U(at + c)] += factor * memory[U(gradient + c)]
+                    memory[U(at + c)] += rounded_product(factor, memory[U(gradient + c)])
 
     @njit(**MERGED)
     def direct(job, layer, i0, i1, p0, p1, first, samples, own, me):
