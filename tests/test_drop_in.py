@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 joblib = pytest.importorskip("joblib")
 linear_model = pytest.importorskip("sklearn.linear_model")
-neural_network = pytest.importorskip("sklearn.neural_network")
 from sklearn.datasets import (  # noqa: E402
     load_breast_cancer,
     load_digits,
@@ -218,7 +218,6 @@ def test_what_becomes_scikit_learns_can_be_fitted_further(kind):
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_sparse_labels_stay_sparse_when_they_become_scikit_learns():
-    sparse = pytest.importorskip("scipy.sparse")
     X, y = scaled(load_iris)
     Y = sparse.csr_matrix(np.column_stack([y == 0, y > 0]).astype(int))
     model = MLPClassifier((5,), max_iter=20, random_state=0).fit(X, Y)
@@ -262,7 +261,6 @@ def test_labels_to_validate_on_have_as_many_columns():
 @pytest.mark.parametrize("target", ["cpu", "numpy"])
 @pytest.mark.parametrize("eta0", [0.7, 0.1, 3.0])
 def test_a_perceptron_on_sparse_rows_takes_scikit_learns_steps_of_any_length(target, eta0):
-    sparse = pytest.importorskip("scipy.sparse")
     for seed in range(25):
         random = np.random.default_rng(seed)
         X = random.integers(-2, 3, (30, 2)) * (random.random((30, 2)) < 0.4) * 1.0
@@ -288,10 +286,34 @@ def test_negative_counts_are_refused_in_rows_set_aside_too(kind, row):
 def test_sparse_numbers_in_another_dtype_are_looked_through_once(monkeypatch):
     from fastnn.inputs import sparse_rows
 
-    sparse, looks = pytest.importorskip("scipy.sparse"), []
+    looks = []
     look = sparse_rows.ReadRows.of.__func__
     noted = classmethod(lambda cls, *given: looks.append(given) or look(cls, *given))
     monkeypatch.setattr(sparse_rows.ReadRows, "of", noted)
     X = sparse.random(200, 30, 0.2, format="csr", random_state=0)
     SGDClassifier(dtype="float32", max_iter=2, tol=1e-3).fit(X, np.arange(200) % 20)
     assert len(looks) <= 2  # in the dtype that it has, and in the one that is trained
+
+
+@pytest.mark.parametrize("target", ["cpu", "numpy"])
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize(
+    ("loss", "label", "sign"),
+    [
+        ("squared_hinge", 1.0, 1),
+        ("squared_hinge", 0.0, -1),
+        ("squared_epsilon_insensitive", 0.0, -1),
+        ("squared_epsilon_insensitive", 1e15, 1),
+    ],
+)
+def test_a_step_of_a_square_is_held_within_1e12(loss, label, sign, batch_size, target):
+    network = fastnn.Network(1, [fastnn.Dense(1)])
+    trainer = fastnn.Trainer(
+        network, loss=loss, optimizer=fastnn.SGD(1.0), batch_size=batch_size, dtype="float64",
+        target=target,
+    )  # fmt: skip
+    begin = -sign * 1e14
+    trainer.set_parameters([(np.array([[begin]]), np.zeros(1))])
+    trainer.fit(np.ones((batch_size, 1)), np.full(batch_size, label), epochs=1)
+    (W, b) = trainer.parameters[0]
+    np.testing.assert_allclose([W[0, 0] - begin, b[0]], sign * 1e12, rtol=1e-3)
