@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from timing import SECONDS, best_seconds, of_team
 
 from fastnn.storage.kernels.compiling import as_array
-from fastnn.storage.kernels.machine import register_shape, vector_bytes
+from fastnn.storage.kernels.machine import few_registers, register_shape, vector_bytes
 from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE, make_strided_views
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
 from fastnn.targets.cpu.llvm.vectors import INT64, llvm_real, loop
@@ -31,7 +31,9 @@ from fastnn.targets.layout import Layout
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time
-CHAINS = 16  # independent sums, more than latency times units of any processor
+# Independent sums, more than latency times units of any processor; together with what each is
+# multiplied by they stay in its registers.
+CHAINS = 12 if few_registers() else 16
 PEAK_ROUNDS = 100_000
 
 

@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,7 +27,7 @@ def losses_are(monkeypatch):
             found = []
             for number, result in enumerate(results, trainers[-1].epoch):
                 own = {"validation_loss": losses[number % len(losses)], "validation_accuracy": 0.5}
-                found.append(replace(result, measured=own))
+                found.append(result._replace(measured=own))
             return found, None
 
         def train_block(trainer, *arguments):

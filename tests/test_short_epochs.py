@@ -254,14 +254,14 @@ def test_epochs_of_which_nothing_is_known_are_done_one_by_one(calls, monkeypatch
 
 @pytest.mark.parametrize(
     ("pace", "rows", "count"),
-    [(1e-7, 100, 64), (1e-5, 100, 40), (1e-5, 1000, 4), (1e-5, 10_000, 1), (0.0, 10, 64)],
+    [(1e-7, 100, 256), (1e-5, 100, 40), (1e-5, 1000, 4), (1e-5, 10_000, 1), (0.0, 10, 256)],
 )
 def test_a_call_takes_a_few_hundredths_of_a_second(pace, rows, count):
     trainer = trainer_of(target="cpu")
     trainer._open().seconds_per_row = pace
     data = Data(np.zeros((rows, 4), np.float32), np.zeros(rows, np.int64))
-    watch = Progress(99, 1, 8, rows, wanted=False)
-    training = loop.Training(trainer, data, None, 99, (), watch, (), loop.BLOCK_SECONDS)
+    watch = Progress(999, 1, 8, rows, wanted=False)
+    training = loop.Training(trainer, data, None, 999, (), watch, (), loop.BLOCK_SECONDS)
     with training.begun():
         assert training._count() in (count, count - 1)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -431,8 +432,7 @@ def is_flat(layer: Layer, units: int) -> bool:
     return row.flat or (row.rowwise and units == 1)
 
 
-@dataclass(frozen=True)
-class EpochResult:
+class EpochResult(NamedTuple):
     """What one epoch of training came to.
 
     Attributes
@@ -457,7 +457,7 @@ class EpochResult:
     loss: float
     bad_step: int | None
     penalty: float | None = None
-    measured: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, float] = MappingProxyType({})
     ends: np.ndarray | None = None
 
     @property

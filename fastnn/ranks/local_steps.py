@@ -8,7 +8,6 @@ McMahan et al. 2017, with such weights).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,7 +67,7 @@ def train_apart(
         bad[:] = group.exchange(result.bad_step, sums=1, like=[flat])
         group.cancel()
     first_bad = min((each for each in bad if each is not None), default=None)
-    return replace(result, loss=mean_loss(group, *sums), bad_step=first_bad)
+    return result._replace(loss=mean_loss(group, *sums), bad_step=first_bad)
 
 
 def mean_loss(group: Any, loss_sum: float, weight_sum: float) -> float:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # How much is done in one compiled call: enough that what Python does between two calls, one
 # restart at a time, is little, and no more than some megabytes of orders.
-BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 64
+BLOCK_ROWS, BLOCK_EPOCHS = 1 << 17, 256
 FIRST_EPOCHS = 16  # of these in the first call, where a fit may end after any of them
 SEEN_BYTES = 16 << 20  # of the outputs and the states after each of them
 # What Ctrl-C, and whoever predicts in another thread, waits for where `fit` does several epochs in
@@ -319,7 +319,7 @@ def _train_block(
         if following:
             if results[0].penalty is None and any(each.needs_penalty for each in following):
                 penalty = penalty_of(problem, engine.parameters())
-                results = [replace(result, penalty=penalty) for result in results]
+                results = [result._replace(penalty=penalty) for result in results]
             wanted = min(each.calls_after(trainer, results) for each in following)
         if wanted < count:
             count, orders, rates = wanted, orders[:wanted], rates[:wanted]
@@ -362,8 +362,9 @@ def _train_block(
     for number, result in enumerate(results):
         if number:
             progress.start_epoch(epoch + number)
-        own = {shown[name]: value for name, value in result.measured.items() if name in shown}
-        progress.end_epoch(result.loss, result.measured.get("validation_loss"), own)
+        found = result.measured
+        own = {shown[name]: value for name, value in found.items() if name in shown} or None
+        progress.end_epoch(result.loss, found.get("validation_loss"), own)
     if error is not None:
         raise error
     return count
@@ -401,7 +402,7 @@ def _measured(
         own, error = measured(problem, engine.outputs, validation, metrics, take)
         values = [own]
     return [
-        replace(result, measured={PREFIX + name: value for name, value in own.items()})
+        result._replace(measured={PREFIX + name: value for name, value in own.items()})
         for result, own in zip(results, values, strict=True)
     ], error
 

@@ -69,17 +69,21 @@ class Begun(NamedTuple):
 
 def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
     """Return what epochs came to, up to one that failed, or that leaves all outputs at rest."""
-    bads = begun.control[:, words.BAD_STEP].tolist()
-    losses, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
-    results: list[EpochResult] = []
-    ended = begun.own.get("ends")
-    for bad, loss, weight, penalty in zip(bads, losses, weights, penalties, strict=True):
-        loss = loss / weight if weight > 0 else 0.0
-        after = None if ended is None else ended[len(results), ended.shape[1] // 2 :]
-        if after is not None and bad < 0:
+    bads, ended = begun.control[:, words.BAD_STEP].tolist(), begun.own.get("ends")
+    sums, weights, penalties = begun.numbers[:, [LOSS_SUM, WEIGHT_SUM, PENALTY]].T.tolist()
+    losses = [at / of if of > 0 else 0.0 for at, of in zip(sums, weights, strict=True)]
+    told = penalties if tells_penalty else [None] * len(losses)
+    if ended is None:
+        bad_steps = [bad if bad >= 0 else None for bad in bads]
+        results = [*map(EpochResult, losses, bad_steps, told)]
+        failed = next((number for number, bad in enumerate(bads, 1) if bad >= 0), None)
+        return results[:failed]
+    results = []
+    for bad, loss, penalty in zip(bads, losses, told, strict=True):
+        after = ended[len(results), ended.shape[1] // 2 :]
+        if bad < 0:
             loss = float(after[ends.LOSS])
-        bad_step, of_weights = bad if bad >= 0 else None, penalty if tells_penalty else None
-        results.append(EpochResult(loss, bad_step, of_weights, ends=after))
+        results.append(EpochResult(loss, bad if bad >= 0 else None, penalty, ends=after))
         if results[-1].is_last:
             break
     return results

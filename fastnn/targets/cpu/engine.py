@@ -208,7 +208,7 @@ class Engine(CompiledEngine):
                 self._run(begun.train, len(order), begun.numbers, begun.control, progress)
         self._sums.check()
         loss = mean_loss(self.group, *begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
-        return replace(results_of(begun, self.tells_penalty)[0], loss=loss)
+        return results_of(begun, self.tells_penalty)[0]._replace(loss=loss)
 
     def train_and_predict(
         self,

@@ -55,8 +55,9 @@ TILE_FIELDS = 5
 SHARED_BYTES = 64 << 10
 # One thread alone takes a block of rows through all layers up to this size.
 ALONE_BYTES = 1 << 20
-# Up to this many threads each gather the whole batch for themselves.
-OWN_INPUT_THREADS = 3
+# Up to this many threads each gather the whole batch for themselves, if it is no larger than that:
+# a larger one leaves the second-level cache in any case.
+OWN_INPUT_THREADS, OWN_INPUT_BYTES = 3, 1 << 20
 # A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
 TILE_PRODUCTS = 400_000  # multiplications of one tile: about 3 us
@@ -104,7 +105,9 @@ def list_phases(
     phases: list[tuple[int, ...]] = []
     if sparse and sparse.mode > SCALED:
         phases.append((MAKE_GOOD, 0, 1, 1, 1, -1, -1))
-    if together > 0 and not sparse and threads > OWN_INPUT_THREADS:
+    inputs, units = shapes[0]
+    copied = units > IN_PLACE_UNITS and rows * inputs * itemsize > OWN_INPUT_BYTES
+    if together > 0 and not sparse and threads > (1 if copied else OWN_INPUT_THREADS):
         phases.append((GATHER, 0, max(1, -(-rows // threads)), 1, 1, -1, -1))
     for layer in range(together):
         k, n = shapes[layer]

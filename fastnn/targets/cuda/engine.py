@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -162,7 +161,7 @@ class Engine(CompiledEngine):
             finally:
                 session.stream.synchronize()  # nothing may work on what is restored next
         loss = mean_loss(group, *found[0, [LOSS_SUM, WEIGHT_SUM]].tolist())
-        return replace(read_results(found, int(bad[0]), len(rates))[0], loss=loss)
+        return read_results(found, int(bad[0]), len(rates))[0]._replace(loss=loss)
 
     def _take_device(self, number: int) -> None:
         """Be on the device of a number from now on."""
