@@ -37,8 +37,8 @@ MOST_ROWS = 1 << 16  # that are on the device at a time
 
 
 @cache
-def make_kernel(recipe: Recipe) -> Any:
-    """Return the kernel ``predict`` for a recipe.
+def make_kernel(recipe: Recipe, rowwise: bool) -> Any:
+    """Return the kernel ``predict`` for a recipe; without `rowwise`, of no softmax and no hardmax.
 
     It takes states of networks (b, state size), and where in each the parameters begin; scratch
     (blocks, scratch size), words and numbers of a plan whose batch is what a block takes at a time,
@@ -65,9 +65,10 @@ def make_kernel(recipe: Recipe) -> Any:
             for layer in range(last):
                 forward(parameters, act, words, numbers, keys, layer, rows, first, False, me, team)
                 cuda.syncthreads()
-                if words[1 + layer, ROWWISE] > 0:
-                    forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
-                    cuda.syncthreads()
+                if rowwise:  # a condition of its own: else Numba compiles what is behind it
+                    if words[1 + layer, ROWWISE] > 0:
+                        forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
+                        cuda.syncthreads()
             e = me
             while e < rows * n:
                 r = e // n
@@ -76,7 +77,7 @@ def make_kernel(recipe: Recipe) -> Any:
                 e += team
             first += blocks * batch
 
-    return kernel(predict, recipe)
+    return kernel(predict, recipe, rowwise)
 
 
 class Predictor:
@@ -101,7 +102,7 @@ class Predictor:
     def predict_all(self, states: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (b, m, outputs) of networks with these states (b, state size)."""
         dtype = self._problem.dtype
-        predict = make_kernel(self._recipe)
+        predict = make_kernel(self._recipe, bool(self._plan.words[1:, ROWWISE].any()))
         networks, n = len(states), self._problem.network.outputs
         found = np.empty((networks, len(X), n), dtype)
         products = networks * sum(k * n for k, n in self._problem.network.shapes)
