@@ -75,7 +75,8 @@ def launch(
     """
     _launched.names[compiled.py_func.__name__] = None
     if SIMULATED:
-        compiled[blocks, threads, stream, shared_bytes](*arguments)
+        with _launching:  # it runs one kernel at a time
+            compiled[blocks, threads, stream, shared_bytes](*arguments)
         return
     # A kernel that nobody prepared is compiled by its first launch.
     with _launching, nullcontext() if compiled.overloads else _compiling():
