@@ -12,7 +12,7 @@ from unittest.mock import patch
 
 import cubin
 import pytest
-from test_family_code import kernels_of
+from test_family_code import kernels_of, predicting
 from test_kept import absent_device
 
 from fastnn.inputs.problem import Problem
@@ -104,6 +104,24 @@ def test_nothing_is_compiled_that_layers_have_no_use_for(
     layers = Dense(5, "softmax"), Dense(4, activation), Dense(3)
     compile_for(*layers, family=family, clip_norm=clip_norm)
     assert names() >= rowwise | (by_norm if clip_norm else set())
+
+
+@pytest.mark.parametrize("rowwise", ["softmax", "hardmax", ""])
+def test_predictions_compile_softmax_where_a_layer_has_it(
+    functions: list[tuple[str, str]], rowwise: str
+) -> None:
+    from fastnn.targets.cuda.host.launching import compile_now
+
+    # Activations that no other test has: functions of the same rules are compiled once.
+    activation = {"softmax": "selu", "hardmax": "elu", "": "silu"}[rowwise]
+    layers = [Dense(5, activation), *([Dense(4, rowwise)] if rowwise else []), Dense(1)]
+    problem = Problem(Network(20, layers), "mse", SGD(0.1), 32, 0.0, 0.0, "float32", 0)
+    for wanted in predicting(problem):
+        compile_now(wanted.kernel, *wanted.types)
+    names = {name.rpartition(".")[2] for name, _ in functions}
+    assert "finish_forward" in names
+    assert ({"forward_rows", "softmax_row"} <= names) == bool(rowwise)
+    assert rowwise or not names & {"forward_rows", "softmax_row", "hardmax_row"}
 
 
 def test_garbage_is_looked_for_again_after_a_compilation(
@@ -226,6 +244,40 @@ def test_flags_are_compared_as_numba_compares_them() -> None:
         assert hash(plain) == methods[1](plain)
     assert methods == (TargetConfig.__eq__, TargetConfig.__hash__)
     assert plain == said != other
+
+
+@pytest.mark.parametrize("kept", ["a dict", "another name", "a list", "no module"])
+def test_flags_that_are_kept_otherwise_are_compared_as_numba_does(
+    monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    from numba.cuda.core import targetconfig
+
+    from fastnn.targets.cuda.host.numba_cuda import quick_comparisons
+
+    class Flags:
+        """Flags of another version of Numba."""
+
+        def __init__(self, number: int = 0) -> None:
+            """Set one."""
+            vars(self)["_set" if kept == "another name" else "_values"] = {"number": number}
+            if kept == "a list":
+                self._values = [number]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Flags) and vars(self) == vars(other)
+
+        def __hash__(self) -> int:
+            return hash("number")
+
+    methods = Flags.__eq__, Flags.__hash__
+    if kept == "no module":
+        monkeypatch.setitem(sys.modules, targetconfig.__name__, None)
+    else:
+        monkeypatch.setattr(targetconfig, "TargetConfig", Flags)
+    with quick_comparisons():
+        assert ((Flags.__eq__, Flags.__hash__) == methods) == (kept != "a dict")
+        assert Flags(1) == Flags(1) != Flags(2) and len({Flags(1), Flags(1), Flags(2)}) == 2
+    assert (Flags.__eq__, Flags.__hash__) == methods
 
 
 def test_a_compilation_asks_for_few_values_of_flags(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,8 @@ def _import_cuda() -> Any:
 
 
 _cuda: Any = _import_cuda()
+if SIMULATED:  # here, since threads of a kernel had better import nothing
+    from numba.cuda.simulator import kernel as _simulated_kernel
 
 
 class _Running:
@@ -57,9 +59,7 @@ class _Running:
     def __getattr__(self, name: str) -> Any:
         if not hasattr(threading.current_thread(), "threadIdx"):
             return getattr(_cuda, name)
-        from numba.cuda.simulator import kernel
-
-        running = kernel._get_kernel_context()
+        running = _simulated_kernel._get_kernel_context()
         return _Shared(running.shared) if name == "shared" else getattr(running, name)
 
 
@@ -305,15 +305,31 @@ def reached(event: Any) -> bool:
     return status != driver.CUresult.CUDA_ERROR_NOT_READY and bool(event.query())
 
 
+def _flags_by_name() -> Any:
+    """Return Numba's class of flags if it keeps those that are set in a dict; None where not.
+
+    That is private to numba-cuda, and may be otherwise in another version.
+    """
+    try:
+        from numba.cuda.core.targetconfig import TargetConfig
+
+        return TargetConfig if isinstance(TargetConfig()._values, dict) else None
+    except (ImportError, AttributeError, TypeError):
+        return None
+
+
 @contextmanager
 def quick_comparisons() -> Iterator[None]:
     """Let Numba compare flags of compilations by those that are set, with the same answers.
 
     It asks for the values of all that there are, twice for each function that a call may be of, in
-    Python: a third of the time of a compilation. Its hash of them is that of their names.
+    Python: a third of the time of a compilation. Its hash of them is that of their names. Where it
+    keeps them otherwise, it compares as it does.
     """
-    from numba.cuda.core.targetconfig import TargetConfig
-
+    TargetConfig = _flags_by_name()
+    if TargetConfig is None:
+        yield
+        return
     equal, hash_of, hashes = TargetConfig.__eq__, TargetConfig.__hash__, dict[type, int]()
 
     def quick_equal(flags: Any, other: Any) -> Any:
