@@ -97,8 +97,9 @@ class Dense(Layer):
         What the learning rate is multiplied by in this layer, above 0: also in decoupled weight
         decay (`AdamW`, `Lion`) and in the threshold of l1.
     bias_rate_factor
-        What the learning rate of b is multiplied by beside that, above 0. With 0.01 an intercept
-        moves 100 times less, as scikit-learn's linear models have it on sparse rows.
+        What the learning rate of b is multiplied by beside that, at least 0. With 0.01 an intercept
+        moves 100 times less, as scikit-learn's linear models have it on sparse rows; with 0 it
+        stays what it is.
     bias_init
         How b starts: None for zeros, a number for all of it, a name from
         `fastnn.initializers.INITIALISERS` for draws from the distribution that has this name for W
@@ -150,7 +151,8 @@ class Dense(Layer):
                 "weights is Dense(..., trainable=False)"
             )
         for name in ("rate_factor", "bias_rate_factor"):
-            factor = number(getattr(self, name), f"{name} of a Dense layer", 0.0, open_low=True)
+            what, above = f"{name} of a Dense layer", name == "rate_factor"
+            factor = number(getattr(self, name), what, 0.0, open_low=above)
             object.__setattr__(self, name, factor)
         if not self.bias and self.bias_rate_factor != 1.0:
             raise InvalidInput(

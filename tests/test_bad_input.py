@@ -343,8 +343,8 @@ def test_weights_that_an_initialiser_gets_wrong_are_refused():
         (lambda: Dense(2, trainable=None), "trainable must be True or False, not None"),
         (lambda: Dense(2, rate_factor=0), r"above 0, not 0; .* Dense\(..., trainable=False\)"),
         (
-            lambda: Dense(2, bias_rate_factor=0),
-            "bias_rate_factor of a Dense layer must be .* not 0",
+            lambda: Dense(2, bias_rate_factor=-0.5),
+            "bias_rate_factor of a Dense layer must be .* not -0.5",
         ),
         (lambda: Dense(2, bias_rate_factor="x"), "bias_rate_factor of a Dense layer must .* 'x'"),
         (

@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -124,6 +126,127 @@ def test_one_warning_is_enough_for_several_classes_and_restarts():
     model = SGDClassifier("log_loss", **PLAIN, tol=1e-9, eta0=1e-3, learning_rate="constant")
     assert len(told(lambda: model.fit(many, kinds))) <= 1
     assert len(told(lambda: unlearnt(n_restarts=3).fit(LARGE, LABELS))) <= 1
+
+
+ESTIMATORS = {
+    MLPClassifier: LABELS,
+    MLPRegressor: NUMBERS,
+    SGDClassifier: LABELS,
+    SGDRegressor: NUMBERS,
+    Perceptron: LABELS,
+}
+
+
+def trainer_that_learns_nothing(X=LARGE):
+    """Fit a Trainer of its own."""
+    layers = [fastnn.Dense(4, "tanh"), fastnn.Dense(2)]
+    trainer = fastnn.Trainer(fastnn.Network(3, layers), target="numpy", batch_size=8)
+    trainer.fit(X, LABELS, 2)
+
+
+INSIDE = {
+    "trainer": trainer_that_learns_nothing,
+    "estimator": lambda: unlearnt().fit(LARGE, LABELS),
+    "parts": lambda: unlearnt(batch_size=10).partial_fit(LARGE, LABELS, classes=[0, 1]),
+    "restarts": lambda: fastnn.Trainer(
+        fastnn.Network(3, [fastnn.Dense(4, "tanh"), fastnn.Dense(2)]), target="numpy"
+    ).fit(LARGE, LABELS, 8, restarts=2),
+    "population": lambda: fastnn.train_population(
+        [fastnn.Trainer(fastnn.Network(3, [fastnn.Dense(4, "tanh"), fastnn.Dense(2)]))],
+        LARGE, LABELS, epochs=8, validation_data=(LARGE, LABELS),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_what_a_callback_trains_warns_for_itself(kind, inside):
+    """What is trained there and the estimator each have the warnings that they have alone."""
+    settings = {"target": "numpy", "random_state": 0, "max_iter": 3}
+    alone = told(INSIDE[inside])
+    assert len(alone) == 1
+    scaled = kind(**settings).fit(X, ESTIMATORS[kind])
+
+    def call(trainer, history):
+        if len(history) == 1:
+            INSIDE[inside]()
+
+    nested = told(lambda: kind(**settings, callbacks=call).fit(X, ESTIMATORS[kind]))
+    assert [(each.category, str(each.message)) for each in nested] == [
+        (each.category, str(each.message)) for each in alone
+    ]
+    assert nested[0].lineno == alone[0].lineno
+    again = kind(**settings, callbacks=call)
+    told(lambda: again.fit(X, ESTIMATORS[kind]))
+    name = scaled._weights_name
+    for mine, other in zip(getattr(scaled, name), getattr(again, name), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_an_estimator_keeps_its_warning_where_a_callback_trains():
+    def call(trainer, history):
+        if len(history) == 1:
+            fastnn.Trainer(trainer.network, trainer.loss, target="numpy").fit(X, LABELS, 1)
+
+    def texts(model):
+        return [str(each.message) for each in told(lambda: model.fit(LARGE, LABELS))]
+
+    assert texts(unlearnt()) == texts(unlearnt(callbacks=call)) != []
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, SGDClassifier, Perceptron])
+def test_fits_in_threads_have_each_their_own_warnings(kind):
+    """As many as there would be one after another, of each; and the filters stay."""
+    y = ESTIMATORS[kind]
+    given = {False: X, True: LARGE}
+    settings = {"target": "numpy", "random_state": 0, "max_iter": 12}
+    large = len(told(lambda: kind(**settings).fit(LARGE, y)))
+    gate, fits = threading.Barrier(4), 6
+
+    def work(unscaled):
+        gate.wait()
+        for _ in range(fits):
+            kind(**settings).fit(given[unscaled], y)
+
+    before = warnings.filters, [*warnings.filters], warnings.showwarning
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            inside = warnings.filters, warnings.showwarning
+            threads = [threading.Thread(target=work, args=(n % 2 == 0,)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert (warnings.filters, warnings.showwarning) == inside
+    finally:
+        sys.setswitchinterval(interval)
+    own = [each for each in caught if issubclass(each.category, fastnn.TrainingWarning)]
+    assert len(own) == 2 * fits * large
+    assert (warnings.filters, [*warnings.filters], warnings.showwarning) == before
+
+
+def test_a_search_in_threads_warns_as_one_without():
+    import joblib
+
+    def search(jobs):
+        grid = GridSearchCV(unlearnt(), {"alpha": [0.1, 0.2, 0.3]}, cv=3, n_jobs=jobs, refit=False)
+        with joblib.parallel_backend("threading"):
+            return sorted(str(each.message) for each in told(lambda: grid.fit(LARGE, LABELS)))
+
+    assert search(2) == search(1) and len(search(2)) == 9
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_a_large_batch_is_warned_of_once_whatever_the_restarts(kind):
+    model = kind(**PLAIN, batch_size=500, n_restarts=3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, ESTIMATORS[kind])
+    found = [each for each in caught if "batch_size" in str(each.message)]
+    assert len(found) == 1 and found[0].filename == __file__
 
 
 class Interrupted:

@@ -91,25 +91,92 @@ def test_labels_are_refused_with_scikit_learns_errors(name, call, case):
     assert mine == theirs
 
 
+PLACES = np.digitize(X[:, 0], [-0.5, 0.5])
+ARGUMENTS = {
+    "SGDClassifier": {"learning_rate": "constant", "eta0": 0.25},
+    "SGDRegressor": {"learning_rate": "constant", "eta0": 0.03125},
+    "Perceptron": {},
+}
+CASES = {
+    **{name: (name, KINDS[name], {}) for name in KINDS},
+    "three classes": ("SGDClassifier", PLACES, {}),
+    "three of a perceptron": ("Perceptron", PLACES, {}),
+    "no penalty": ("SGDClassifier", LABELS, {"penalty": None}),
+    "average": ("SGDRegressor", NUMBERS, {"average": True}),
+    "average of classes": ("SGDClassifier", PLACES, {"average": True}),
+    "log_loss": ("SGDClassifier", LABELS, {"loss": "log_loss"}),
+}
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("begun", ["fit", "partial_fit", "intercept_init"])
+@pytest.mark.parametrize("call", ["warm_start", "partial_fit", "fit"])
+@pytest.mark.parametrize("case", CASES)
+def test_an_intercept_that_is_not_fitted_stays_what_it_is(case, call, begun, form, target):
+    """As scikit-learn's does; a fit without warm_start begins without one."""
+    name, y, more = CASES[case]
+    begin = np.linspace(0.5, 2.0, len(np.unique(y)) if "three" in case or "classes" in case else 1)
+    found = []
+    for model in both(name, max_iter=3, tol=None, shuffle=False, **ARGUMENTS[name], **more):
+        if isinstance(model, fastnn.estimators.base.TrainedEstimator):
+            model.set_params(target=target)
+        if begun == "intercept_init":
+            model.fit(form(X), y, intercept_init=begin.copy())
+        else:
+            classes = {} if y is NUMBERS or begun == "fit" else {"classes": np.unique(y)}
+            getattr(model, begun)(form(X), y, **classes)
+        first = np.copy(model.intercept_)
+        model.set_params(fit_intercept=False, warm_start=call == "warm_start")
+        for _ in range(2):
+            (model.partial_fit if call == "partial_fit" else model.fit)(form(X), y)
+        found.append((model.coef_.copy(), model.intercept_.copy()))  # which theirs writes to
+        if not more.get("average"):
+            np.testing.assert_array_equal(model.intercept_, first if call != "fit" else 0.0)
+        # And it goes on from there when it is fitted again.
+        model.set_params(fit_intercept=True).partial_fit(form(X), y)
+        found[-1] += model.coef_, model.intercept_
+    # Means of several calls are not scikit-learn's: see the guide.
+    if not more.get("average"):
+        for theirs, mine in zip(*found, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", KINDS)
-def test_an_intercept_that_is_left_out_is_refused_in_words_that_are_right(name):
+def test_an_intercept_is_none_where_sums_are_rounded(name, dtype):
+    """With `standardize`, intercept_ is a sum that stands for no intercept inside."""
     y = KINDS[name]
-    _, model = both(name, max_iter=3, tol=None)
-    said = r"^fit_intercept=False leaves the intercept out, but the weights to begin with have"
-    fresh = getattr(fastnn, name)(max_iter=3, tol=None, fit_intercept=False, target="numpy")
-    with pytest.raises(fastnn.InvalidInput, match=said + ".*intercept_init"):
-        fresh.fit(X, y, intercept_init=np.array([2.0]))
-    fresh.fit(X, y, intercept_init=np.array([0.0]))
-    model.fit(X + 1, y)
-    before = model.coef_
-    model.set_params(fit_intercept=False)
-    with pytest.raises(fastnn.InvalidInput, match=said + ".*warm_start=False"):
+    model = getattr(fastnn, name)(
+        random_state=0, max_iter=3, tol=None, target="numpy", fit_intercept=False, standardize=True,
+        warm_start=True, dtype=dtype,
+    ).fit(X * [1, 1e3, 1] + [1e3, 2, -5], y)  # fmt: skip
+    for _ in range(3):
+        model.fit(X * [1, 1e3, 1] + [1e3, 2, -5], y)
+        assert not model._trainer.network.dense[0].bias
+    # One that is there stays, in the units inside, where the scaling is the same.
+    model.set_params(fit_intercept=True).fit(X * 3 + 1, y)
+    inside = model._trainer.parameters[0][1]
+    model.set_params(fit_intercept=False).fit(X * 3 + 1, y)
+    np.testing.assert_allclose(model._trainer.parameters[0][1], inside, rtol=1e-4)
+    assert inside.any()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_intercept_that_is_written_is_used_and_stays(name):
+    y = KINDS[name]
+    settings = {"max_iter": 3, "tol": None, "shuffle": False, "fit_intercept": False}
+    found = []
+    for model in both(name, **settings, **ARGUMENTS[name]):
+        model.fit(X, y)
+        model.intercept_ = np.array([0.75])
         model.partial_fit(X, y)
-    with pytest.raises(fastnn.InvalidInput, match=said + ".*warm_start=False"):
-        model.set_params(warm_start=True).fit(X, y)
-    assert model.coef_ is before
-    model.set_params(warm_start=False).fit(X, y)
-    assert not model.intercept_.any()
+        assert model.intercept_ == 0.75
+        found.append(model.coef_)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    trainer = model.to_trainer()
+    trainer.fit(X, y, 1, progress=False)
+    assert trainer.parameters[0][1] == 0.75
 
 
 @pytest.mark.parametrize(

@@ -310,12 +310,36 @@ def test_a_few_updates_are_too_few_to_blame_the_scale():
     assert len(warnings_of(1e-8 * X, Y, epochs=10, batch_size=ROWS, layers=[Dense(1)])) == 1
 
 
-def test_calls_in_a_loop_warn_in_the_same_words():
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_loop_that_goes_on_is_warned_once(parts):
+    """Of the same data, and of parts of them, whose numbers differ."""
     trainer = trainer_of(layers=[Dense(1)])
     with pytest.warns(TrainingWarning) as caught:
-        for _ in range(4):
-            trainer.fit(1e-8 * X, Y, 1)
-    assert len(caught) == 3 and len({str(each.message) for each in caught}) == 1
+        for number in range(12):
+            some = slice(number, ROWS - number) if parts else slice(None)
+            trainer.fit(1e-8 * X[some] * (1 + number * parts), Y[some], 1)
+    assert len(caught) == 1
+
+
+def test_another_call_and_another_trainer_are_warned_again():
+    trainer = trainer_of(layers=[Dense(1)])
+
+    def go_on(which):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            which.fit(1e-8 * X, Y, 20)
+        return len(caught)
+
+    assert [go_on(trainer), go_on(trainer), go_on(copy.copy(trainer))] == [1, 0, 1]
+    with pytest.warns(TrainingWarning):
+        trainer.fit(1e-8 * X, Y, 1)
+    # What was an error has not been told.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other = trainer_of(layers=[Dense(1)])
+        for _ in range(2):
+            with pytest.raises(TrainingWarning):
+                other.fit(1e-8 * X, Y, 20)
 
 
 @pytest.mark.parametrize("classes", [False, True])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +35,7 @@ from fastnn.inputs.sparse_rows import (
     is_sparse,
 )
 from fastnn.threads.processors import available_threads
-from fastnn.training.learning_check import ANEW, kept_back, warn
+from fastnn.training.learning_check import ANEW, kind_of, warn
 from fastnn.training.metrics import Metrics
 from fastnn.training.trainer import Trainer
 
@@ -55,7 +54,6 @@ _KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
 _SETTINGS = 1000  # how many are remembered
-_NUMBER = re.compile(r"-?\d[\d.]*(e[+-]\d+)?")
 
 
 class NonFiniteParameters(Diverged, ValueError):
@@ -70,6 +68,7 @@ class TrainedEstimator(BaseEstimator):
     """An estimator that trains a `Trainer`, which it keeps as `_trainer`."""
 
     _weights_name = "coefs_"  # the attribute that a fit leaves
+    _reasons: list[tuple[Trainer, str]]  # why trainers of the fit under way have learnt nothing
 
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
@@ -87,30 +86,33 @@ class TrainedEstimator(BaseEstimator):
         """
         draft = type(self).__new__(type(self))
         draft.__dict__.update(vars(self))
+        draft._reasons = reasons = []
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
-            with (
-                nullcontext() if trainer is None else trainer.unless_it_fails(),
-                kept_back() as kept,
-            ):
+            with nullcontext() if trainer is None else trainer.unless_it_fails():
                 yield draft
-                draft._warn_of(kept, going_on)
+                del draft._reasons
+                draft._warn_of(reasons, going_on)
         except BaseException:
             del losses[noted:]  # which `partial_fit` goes on with
             raise
         self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
 
-    def _warn_of(self, kept: list[tuple[Any, str]], going_on: bool) -> None:
+    def _fit_trainer(self, trainer: Trainer, *arguments: Any, **more: Any) -> None:
+        """Have a trainer fit as `Trainer.fit` does, but keep what it would warn of."""
+        trainer._fit_in_turn(lambda text: self._reasons.append((trainer, text)), *arguments, **more)
+
+    def _warn_of(self, reasons: list[tuple[Trainer, str]], going_on: bool) -> None:
         """Warn where nothing was learnt: of several networks, of the one that is left."""
         own = self.__dict__
         told: frozenset[str] = own.pop("_told", frozenset())
         if getattr(self, "n_restarts", 1) > 1:
-            kept = [each for each in kept if each[0] is own.get("_trainer")]
+            reasons = [each for each in reasons if each[0] is own.get("_trainer")]
         if not going_on:
             told = frozenset()
-        for _, text in kept[:1]:
-            kind = _NUMBER.sub("", text)
+        for _, text in reasons[:1]:
+            kind = kind_of(text)
             if kind not in told:
                 told |= {kind}
                 warn(text.replace(ANEW, "Then fit anew, not from these weights"), LearningWarning)
@@ -477,6 +479,7 @@ def scaled(X: Any, scaling: Scaling | None) -> Any:
 
 
 def train(
+    estimator: TrainedEstimator,
     trainer: Trainer,
     X: Any,
     y: Any,
@@ -488,7 +491,7 @@ def train(
     validation: tuple[Any, ...] | None = None,
     metrics: Metrics = (),
 ) -> bool:
-    """Train at most `epochs` epochs, with the monitor; return whether Ctrl-C has ended it.
+    """Train for an estimator at most `epochs` epochs; return whether Ctrl-C has ended it.
 
     Raises
     ------
@@ -497,8 +500,8 @@ def train(
         Where there are parameters of a best validation score, it is a ConvergenceWarning instead.
     """
     try:
-        trainer.fit(
-            X, y, epochs, validation, weights, [*callbacks, monitor], metrics=metrics,
+        estimator._fit_trainer(
+            trainer, X, y, epochs, validation, weights, [*callbacks, monitor], metrics=metrics,
             progress=progress,
         )  # fmt: skip
     except KeyboardInterrupt:

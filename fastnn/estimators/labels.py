@@ -228,6 +228,14 @@ class Labels:
 
     def check_again(self, y: Any, warm_start: bool) -> None:
         """Raise scikit-learn's error where `y` has other classes than a fit before this one."""
+        several = y.ndim == 2 and y.shape[1] > 1
+        if several != (self.kind == "multilabel"):
+            raise ValueError(
+                "The object was not fitted with multilabel input."
+                if several
+                else f"y has one label a row, but the last fit had {len(self.classes)} columns of "
+                "labels; give as many, or fit anew, with warm_start=False"
+            )
         classes = classes_of(y) if isinstance(y, np.ndarray) else None
         if classes is None:
             classes = unique_labels(y)

@@ -57,13 +57,9 @@ from fastnn.schedules import InverseScaling, Schedule
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
+_ROUNDED = 1 << 10  # times the precision: up to so much of its terms a sum may be rounded
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
 _STORED = 1 << 18  # numbers of X that become those of the weights at a time
-_LEFT_OUT = (
-    "fit_intercept=False leaves the intercept out, but the weights to begin with have {!r:.80}, "
-    "from intercept_init or from the last fit; use fit_intercept=True, or begin without that: no "
-    "intercept_init, a fit with warm_start=False"
-)
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
@@ -221,7 +217,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         done
             Updates done before the trainer's own first.
         intercept_factor
-            What the rate of the intercept is multiplied by: see `_intercept_factor`.
+            What the rate of the intercept is multiplied by: see `_intercept_factor`. With 0 there
+            is one, whatever `fit_intercept` says.
         """
         units = 1.0 if self._y_scaling is None else float(self._y_scaling.scale[0])
         loss, outputs = self._engine_loss(float(self.epsilon) / units), self._outputs()
@@ -229,8 +226,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         l1, l2 = self._penalties()
         # Steps of an optimizer that divides by the gradient's size have the rate's size.
         factor = share if self.optimizer is None or self.optimizer.rule in _BY_GRADIENT else 1.0
+        bias = bool(self.fit_intercept) or intercept_factor == 0.0
         settings = {
-            "network": _one_layer(inputs, outputs, bool(self.fit_intercept), intercept_factor),
+            "network": _one_layer(inputs, outputs, bias, intercept_factor),
             "loss": loss,
             "optimizer": self._make_optimizer(done),
             "batch_size": int(self.batch_size),
@@ -242,13 +240,16 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         }
         return settings, factor
 
-    def _intercept_factor(self, X: Any) -> float:
-        """Return what the rate of the intercept is multiplied by: of sparse rows scikit-learn's.
+    def _intercept_factor(self, X: Any, b: np.ndarray) -> float:
+        """Return what the rate of an intercept, b at first, is multiplied by; 1 without one.
 
-        That is of plain SGD alone: an optimizer has no other rule to follow than its own.
+        Where it is not to be fitted, one that there is stays what it is, as scikit-learn's does. Of
+        sparse rows it is scikit-learn's factor, of plain SGD alone: an optimizer has no other rule
+        to follow than its own.
         """
-        plain = self.optimizer is None and self.fit_intercept
-        return _INTERCEPT_OF_SPARSE if plain and is_sparse(X) else 1.0
+        if not self.fit_intercept:
+            return 0.0 if np.any(b) else 1.0
+        return _INTERCEPT_OF_SPARSE if self.optimizer is None and is_sparse(X) else 1.0
 
     def _fit_model(
         self,
@@ -354,13 +355,13 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             factor = self._set_up(trainer, X, mean)
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
-            settings, factor = self._settings(X.shape[1], mean, done, self._intercept_factor(X))
-            dtype, seed = self.dtype or float_of(X), next(seeds)
-            outputs = settings["network"].outputs
+            dtype, seed, outputs = self.dtype or float_of(X), next(seeds), self._outputs()
             first = parameters
             if first is None:
                 zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)
                 first = zeros if start is None else self._inside(*start)
+            learns = self._intercept_factor(X, first[1])
+            settings, factor = self._settings(X.shape[1], mean, done, learns)
             trainer = self._new_trainer([first], seed, dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer, mean
@@ -373,14 +374,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         InvalidInput
             Settings that it cannot go on with.
         """
-        if not self.fit_intercept and trainer.network.dense[0].bias:
-            if np.any(b := trainer.parameters[0][1]):
-                raise InvalidInput(_LEFT_OUT.format(b))
+        learns = self._intercept_factor(X, trainer.parameters[0][1])
         while True:
             step = trainer.step
-            settings, factor = self._settings(
-                X.shape[1], mean_weight, self.t_ - 1.0 - step, self._intercept_factor(X)
-            )
+            settings, factor = self._settings(X.shape[1], mean_weight, self.t_ - 1.0 - step, learns)
             trainer.set(
                 **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
             )
@@ -399,7 +396,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         X, y, weights = data
         done, bar = trainer.epoch, int(self.verbose) > 1
         try:
-            trainer.fit(X, y, epochs, sample_weight=weights, callbacks=calls, progress=bar)
+            self._fit_trainer(trainer, X, y, epochs, None, weights, calls, progress=bar)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "
@@ -513,14 +510,17 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W (features, outputs) and b (outputs,) as they are trained."""
+        size = np.abs(b)  # of what b is the sum of, whose rounding is no intercept
         if self._y_scaling is not None:
-            W = W / self._y_scaling.scale
-            b = (b - self._y_scaling.mean) / self._y_scaling.scale
+            mean, scale = self._y_scaling.mean, self._y_scaling.scale
+            W, b, size = W / scale, (b - mean) / scale, (size + np.abs(mean)) / scale
         if self._scaling is not None:
-            W, b = W * self._scaling.scale[:, None], b + self._scaling.mean @ W
-        if not self.fit_intercept and self._scaling is None and np.any(b):
-            raise InvalidInput(_LEFT_OUT.format(b))
-        return W, b if self.fit_intercept else np.zeros_like(b)
+            mean = self._scaling.mean
+            b, size = b + mean @ W, size + np.abs(mean) @ np.abs(W)
+            W = W * self._scaling.scale[:, None]
+        if not self.fit_intercept and self._scaling is not None:
+            b = np.where(np.abs(b) > _ROUNDED * np.finfo(self.dtype or W.dtype).eps * size, b, 0.0)
+        return W, b
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return coef_ and intercept_ for parameters as they are trained."""
@@ -542,8 +542,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         W, b = self._columns()
         coef, intercept = self._outside(self._trainer.parameters)
         if not (np.array_equal(np.atleast_2d(coef).T, W) and np.array_equal(intercept, b)):
-            factor = self._trainer.rate_factor
-            self._trainer.set_parameters([self._inside(W, b)])
+            factor, inside = self._trainer.rate_factor, self._inside(W, b)
+            if not self._trainer.network.dense[0].bias and np.any(inside[1]):
+                self._trainer.set(network=_one_layer(*W.shape, True, 0.0))
+            self._trainer.set_parameters([inside])
             self._trainer.rate_factor = factor
         return self._trainer
 

@@ -221,6 +221,12 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 fits.append(self._fit_once(rows, held_out, task, random, hooks))
             fit = min(fits, key=lambda each: each.monitor.rank)
             self._take(fit, first)
+        if self.batch_size != "auto" and self.batch_size > fit.rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=4,
+            )
         monitor = fit.monitor
         if not (incremental or monitor.stopped) and monitor.epochs == self.max_iter:
             warnings.warn(
@@ -308,7 +314,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         ]
         epochs, bar = 1 if task.incremental else self.max_iter, int(self.verbose) > 1
         interrupted = train(
-            trainer, X, targets, weights, epochs, monitor, calls, bar, validation, metrics
+            self, trainer, X, targets, weights, epochs, monitor, calls, bar, validation, metrics
         )
         return Fit(trainer, monitor, len(rows), scalings, interrupted)
 
@@ -325,14 +331,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _settings(self, rows: int, weights: np.ndarray | None, task: Task) -> dict[str, Any]:
         """Return the settings of the Trainer for so many rows and these weights."""
-        size = min(200, rows) if self.batch_size == "auto" else int(self.batch_size)
-        if size > rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
-                "clipped",
-                stacklevel=6,
-            )
-            size = rows
+        size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         return {
             "network": task.network,

@@ -6,11 +6,10 @@ where that is no better, what the network gives and how large the numbers are.
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -51,8 +50,8 @@ class Sample(NamedTuple):
     rows: np.ndarray | None = None
 
 
-def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
-    """Warn where a network does no better than a constant, and the reason for it is known.
+def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> None:
+    """Tell why a network does no better than a constant, where that is so and the reason known.
 
     That is a layer that lets no gradient pass, or features or targets out of scale.
 
@@ -62,39 +61,47 @@ def warn_if_nothing_learnt(trainer: Stateful, data: Data) -> None:
         As training has left it, after one epoch at least.
     data
         What it was trained on.
+    tell
+        Called with the text: `warn`, or what keeps it for a caller that warns for itself.
     """
     text = reason_against(trainer, data)
-    if not text:
+    if text:
+        tell(text)
+
+
+def warn(
+    text: str, category: type[Warning] = TrainingWarning, told: set[Any] | None = None
+) -> None:
+    """Warn of a training, where fastnn, or scikit-learn which calls it, was called.
+
+    Parameters
+    ----------
+    text, category
+        What is said.
+    told
+        What has been said before, and where; of the same, but for numbers, nothing is said at the
+        same line again. It becomes part of it.
+    """
+    level, place = _outside()
+    said = kind_of(text), category, *place
+    if told is not None and said in told:
         return
-    kept = _KEPT.get()
-    if kept is None:
-        warn(text)
-    else:
-        kept.append((trainer, text))
+    warnings.warn(text, category, stacklevel=level)
+    if told is not None:
+        told.add(said)
 
 
-@contextmanager
-def kept_back() -> Iterator[list[tuple[Any, str]]]:
-    """Give what is not warned of meanwhile: each trainer that has learnt nothing, and why."""
-    kept: list[tuple[Any, str]] = []
-    token = _KEPT.set(kept)
-    try:
-        yield kept
-    finally:
-        _KEPT.reset(token)
+def kind_of(text: str) -> str:
+    """Return a text without its numbers, which differ from one part of the data to another."""
+    return _NUMBER.sub("", text)
 
 
-_KEPT: ContextVar[list[tuple[Any, str]] | None] = ContextVar("_KEPT", default=None)
-
-
-def warn(text: str, category: type[Warning] = TrainingWarning) -> None:
-    """Warn of a training, where fastnn, or scikit-learn which calls it, was called."""
-    warnings.warn(text, category, stacklevel=_outside())
+_NUMBER = re.compile(r"-?\d[\d.]*(e[+-]\d+)?")
 
 
 @np.errstate(all="ignore")  # of what overflows nothing is said
 def reason_against(trainer: Stateful, data: Data) -> str:
-    """Return what to warn of, or "" where there is nothing; as for `warn_if_nothing_learnt`."""
+    """Return what to warn of, or "" where there is nothing; as for `tell_reason`."""
     state = trainer._state
     problem, history = state.problem, state.history
     last = state.epoch - history.first_epoch - 1
@@ -376,9 +383,9 @@ def _is_ours(module: str) -> bool:
     return module.partition(".")[0] in ("fastnn", "sklearn", "joblib", "contextlib")
 
 
-def _outside() -> int:
-    """Return how many frames above the caller the one is that called fastnn."""
+def _outside() -> tuple[int, tuple[str, int]]:
+    """Return how many frames above the caller the one is that called fastnn, and its line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__") or ""):
         level, frame = level + 1, frame.f_back
-    return level
+    return level, (frame.f_code.co_filename, frame.f_lineno)

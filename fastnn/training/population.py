@@ -23,7 +23,7 @@ from fastnn.training.callbacks import Callback, check_callbacks
 from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
 from fastnn.training.executors import check_executor
 from fastnn.training.history import History
-from fastnn.training.learning_check import warn, warn_if_nothing_learnt
+from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import Training
 from fastnn.training.many import train_many
 from fastnn.training.members import (
@@ -241,7 +241,7 @@ def train_population(
     larger = keepers[0].larger_is_better
     population = Population(found, y_val, weight[0] if weight else None, larger)
     best = members[population.members.index(population.best)]
-    warn_if_nothing_learnt(population.best.trainer, best.data)
+    tell_reason(population.best.trainer, best.data, warn)
     return population
 
 

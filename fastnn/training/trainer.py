@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -26,7 +26,7 @@ from fastnn.training.callbacks import Callback, check_callbacks, check_fit, watc
 from fastnn.training.convertible import Convertible
 from fastnn.training.history import History
 from fastnn.training.inspection.inspectable import Inspectable
-from fastnn.training.learning_check import warn_if_nothing_learnt
+from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import BLOCK_SECONDS, Training
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
 from fastnn.training.progress import Progress, check_progress, check_verbose
@@ -409,6 +409,14 @@ class Trainer(Adjustable, Convertible, Inspectable):
             are beyond 100, below 0.01, or more than 100 times apart. It names them, and says what
             to do.
         """
+        tell = partial(warn, told=self._told)
+        return self._fit_in_turn(
+            tell, X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
+            progress, verbose, keep_trainers, executor, rows,
+        )  # fmt: skip
+
+    def _fit_in_turn(self, tell: Callable[[str], None], *arguments: Any, **more: Any) -> History:
+        """Do what `fit` does, and `tell` what it warns of: why nothing has been learnt, if so."""
         this_call = object()
         if not self._fitting.take(this_call):
             raise TrainerBusy(
@@ -420,10 +428,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
             before = before._replace(arrays=None)  # which the engine is about to take
         try:
             with all_or_none(self):
-                return self._fit(
-                    X, y, epochs, validation_data, sample_weight, callbacks, restarts, metrics,
-                    progress, verbose, keep_trainers, executor, rows,
-                )  # fmt: skip
+                return self._fit(tell, *arguments, **more)
         except BaseException as error:
             self._forget(before)
             if not isinstance(error, UnknownLabel):
@@ -439,19 +444,20 @@ class Trainer(Adjustable, Convertible, Inspectable):
 
     def _fit(
         self,
+        tell: Callable[[str], None],
         X: Any,
         y: Any,
         epochs: int,
-        validation_data: tuple[Any, ...] | None,
-        sample_weight: Any,
-        callbacks: Callback | Iterable[Callback],
-        restarts: int,
-        metrics: Any,
-        progress: bool,
-        verbose: bool | int,
-        keep_trainers: bool,
-        executor: Executor | None,
-        rows: Any,
+        validation_data: tuple[Any, ...] | None = None,
+        sample_weight: Any = None,
+        callbacks: Callback | Iterable[Callback] = (),
+        restarts: int = 1,
+        metrics: Any = (),
+        progress: bool = False,
+        verbose: bool | int = False,
+        keep_trainers: bool = False,
+        executor: Executor | None = None,
+        rows: Any = "all",
     ) -> History:
         rows, first = check_rows(rows), self._group is None or self._group.rank == 0
         if rows == "own" and self._communicator is None:
@@ -510,7 +516,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
             state.history.restarts = ends
             with self._using:
                 self._state = state._replace(preparation=self._state.preparation)
-            warn_if_nothing_learnt(self, data)
+            tell_reason(self, data, tell)
             return self.history
         self._tell_history(engine)
         bar = Progress(epochs, steps, self.problem.batch_size, total, None, progress, verbose)
@@ -520,7 +526,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         finally:
             bar.close()
         if epochs and first:
-            warn_if_nothing_learnt(self, data)
+            tell_reason(self, data, tell)
         return self.history
 
     def __repr__(self) -> str:

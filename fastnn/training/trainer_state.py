@@ -143,6 +143,7 @@ class Stateful(Predictor, Stored):
         """Become the trainer that `model` describes; its engine is made when it is first needed."""
         self._using = new_lock()  # while the engine is at work, or `_state` is replaced
         self._fitting = Turn()
+        self._told: set[Any] = set()  # what `fit` has warned of, see `learning_check.warn`
         self._callback_states = model.callbacks  # until `fit` hands them over
         # All else: whoever reads or replaces it does so once, and so in whole.
         run = Run(*(getattr(model, name) for name in Run._fields))

@@ -52,6 +52,7 @@ NETWORKS = {
     "a squashed output": [Dense(1, "sigmoid")],
     "no bias": [Dense(1, bias=False)],
     "a slow bias": [Dense(1, rate_factor=0.5, bias_rate_factor=0.01)],
+    "a bias that stays": [Dense(1, bias_rate_factor=0.0, bias_init=0.5)],
     "slow biases": [Dense(20, "tanh", bias_rate_factor=0.01), Dense(3, bias_rate_factor=3.0)],
     "outputs": [Dense(3)],
     "many outputs": [Dense(75)],

@@ -77,6 +77,12 @@ NETWORKS = {
     ),
     "a rate of one output": (19, [Dense(1, rate_factor=0.3)], "mse"),
     "a rate of one bias": (19, [Dense(1, rate_factor=3.0, bias_rate_factor=0.3)], "mse"),
+    "a bias that stays": (19, [Dense(1, bias_rate_factor=0.0, bias_init=0.5)], "mse"),
+    "biases that stay": (
+        23,
+        [Dense(9, "tanh", bias_rate_factor=0.0, bias_init=0.5), Dense(3, bias_rate_factor=0.0)],
+        "mse",
+    ),
     "a rate of few biases": (71, [Dense(3, bias_rate_factor=0.3)], "mse"),
     "a rate of biases in lanes": (23, [Dense(9, bias_rate_factor=0.3)], "mse"),
     "a rate of biases in a softmax": (
