@@ -86,7 +86,8 @@ class TrainedEstimator(BaseEstimator):
         """
         draft = type(self).__new__(type(self))
         draft.__dict__.update(vars(self))
-        draft._reasons = reasons = []
+        reasons: list[tuple[Trainer, str]] = []
+        draft._reasons = reasons
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
@@ -201,15 +202,15 @@ class TrainedEstimator(BaseEstimator):
         if known is None:
             check_compressed(X, "X")
         check_compressed(y, "y")
-        with named_columns(X):
+        with named_columns(X), np.errstate(invalid="ignore"):  # of sums that tell what is finite
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
                 ensure_all_finite=known is None, **checks,
             )  # fmt: skip
+            if numeric:
+                assert_all_finite(y, input_name="y")  # of objects this has not been seen
         if read is not None and known is not None and known.matrix is X:
             read.append(known)
-        if numeric:
-            assert_all_finite(y, input_name="y")  # of objects this has not been seen
         return X, y
 
     def _check_X(self, X: Any) -> Any:

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array
+from sklearn.utils.validation import _check_sample_weight
 
 from fastnn.errors import InvalidInput
+from fastnn.estimators.scoring import is_extreme, r2
 from fastnn.inputs.npy_files import open_npy
 from fastnn.inputs.table_files import table_files
 
@@ -17,9 +21,21 @@ class ScoredNumbers(RegressorMixin):
     """A regressor of scikit-learn's, whose `score` takes y from a file, too."""
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return R^2 of the predictions for X, the mean over outputs, weighted."""
+        """Return R^2 of the predictions for X, the mean over outputs, weighted.
+
+        Numbers whose squares no float holds have the one they would have in other units.
+        """
         y, sample_weight = opened(y, "y"), opened(sample_weight, "sample_weight")
-        return float(super().score(X, y, sample_weight))
+        numbers = np.asarray(y) if hasattr(y, "__array__") or isinstance(y, list) else None
+        if numbers is None or not is_extreme(numbers):
+            return float(super().score(X, y, sample_weight))
+        predicted = self.predict(X)
+        with np.errstate(invalid="ignore"):  # of a sum that tells what is finite
+            numbers = check_array(numbers, ensure_2d=False, dtype="numeric", input_name="y")
+        if numbers.shape != predicted.shape:  # which is refused
+            return float(r2_score(numbers, predicted, sample_weight=sample_weight))
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, numbers)
+        return r2(numbers.reshape(len(numbers), -1), predicted.reshape(len(numbers), -1), weights)
 
 
 def opened(value: Any, what: str) -> Any:

@@ -243,9 +243,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _intercept_factor(self, X: Any, b: np.ndarray) -> float:
         """Return what the rate of an intercept, b at first, is multiplied by; 1 without one.
 
-        Where it is not to be fitted, one that there is stays what it is, as scikit-learn's does. Of
-        sparse rows it is scikit-learn's factor, of plain SGD alone: an optimizer has no other rule
-        to follow than its own.
+        Where it is not to be fitted, one that there is stays, as in scikit-learn. Of sparse rows it
+        is scikit-learn's factor, of plain SGD alone: an optimizer follows no rule but its own.
         """
         if not self.fit_intercept:
             return 0.0 if np.any(b) else 1.0

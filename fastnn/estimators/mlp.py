@@ -327,9 +327,9 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
 
     @available_if(lambda each: each._check_probabilistic())
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`."""
-        found = self.predict_proba(X)
-        return np.log(found, out=found)
+        """Return the logarithm of `predict_proba`, -infinity where that is 0."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))
 
     def __sklearn_tags__(self) -> Any:
         """Say that there may be several labels a row."""
@@ -675,7 +675,8 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     ) -> tuple[MetricName, ...]:
         numbers = loss_row(trainer.loss).targets == "real"
         paired = trainer.problem.target_columns == trainer.network.outputs
-        y = y.astype(trainer.dtype) if weights is None else y.astype(trainer.dtype)[weights > 0]
+        with np.errstate(over="ignore"):  # what does is refused as rows to score on
+            y = y.astype(trainer.dtype)[slice(None) if weights is None else weights > 0]
         varied = len(y) > 0 and bool((y.min(axis=0) < y.max(axis=0)).all())
         return ("r2",) if self.scoring is None and numbers and paired and varied else ()
 

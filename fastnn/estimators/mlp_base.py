@@ -43,6 +43,7 @@ from fastnn.estimators.forward import forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.arrays import numbered
+from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
@@ -258,6 +259,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 f"precision {self.precision!r} is for dtype 'float32', but X is computed with in "
                 "float64; set dtype='float32', or leave precision='float32'"
             )
+        if self.standardize and self._of_numbers(task.loss):  # which predictions come back to
+            check_targets(self._coded(rows.y), task.loss, task.network.outputs, len(rows), dtype)
         start: Any = None
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)
@@ -318,6 +321,10 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         )
         return Fit(trainer, monitor, len(rows), scalings, interrupted)
 
+    def _of_numbers(self, loss: Any) -> bool:
+        """Return whether `standardize` is for y, too: a regression, by a loss of plain numbers."""
+        return loss_row(loss).targets == "real" and self._scales_targets
+
     def _scalings(self, rows: Rows, task: Task) -> Scalings:
         """Return what standardizes X and the targets of a regression, each None where nothing."""
         if not task.first:
@@ -325,7 +332,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if not self.standardize:
             return None, None
         of_targets = None
-        if loss_row(task.loss).targets == "real" and self._scales_targets:
+        if self._of_numbers(task.loss):
             of_targets = Scaling.fit(rows.y.reshape(len(rows), -1), rows.sample_weight)
         return scaling_of(rows), of_targets
 

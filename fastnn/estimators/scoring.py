@@ -37,20 +37,35 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
     """Return the mean over outputs of 1 - sum w (y - p)^2 / sum w (y - mean y)^2.
 
     Of an output that is the same in all rows 1 where it is predicted, else 0; NaN where a
-    prediction is not finite. y and p are (n, outputs).
+    prediction is not finite. y and p are (n, outputs), of any size: squares are those of
+    numbers that a power of 2 has brought below 1.
 
     >>> r2(np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]]), None)
+    0.5
+    >>> r2(np.array([[1e200], [3e200]]), np.array([[1e200], [2e200]]), None)
     0.5
     """
     if not np.isfinite(predicted).all():
         return float("nan")
     own = np.ones(len(y)) if weights is None else weights
-    left = own @ np.square(y - predicted, dtype=np.float64)
-    spread = own @ np.square(y - np.average(y, axis=0, weights=own), dtype=np.float64)
-    varied = spread > 0
-    found = np.where(left == 0, 1.0, 0.0)
-    found[varied] = 1.0 - left[varied] / spread[varied]
-    return float(found.mean())
+    exponents = -np.frexp(np.abs(np.asarray(y, np.float64)).max(axis=0, initial=0.0))[1]
+    with np.errstate(all="ignore"):  # of predictions that are out of all proportion: -infinity
+        y, predicted = np.ldexp(y, exponents), np.ldexp(predicted, exponents)
+        left = own @ np.square(y - predicted, dtype=np.float64)
+        spread = own @ np.square(y - np.average(y, axis=0, weights=own), dtype=np.float64)
+        varied = spread > 0
+        found = np.where(left == 0, 1.0, 0.0)
+        found[varied] = 1.0 - left[varied] / spread[varied]
+        return float(found.mean())
+
+
+def is_extreme(values: np.ndarray) -> bool:
+    """Return whether squares of such numbers overflow, or are rounded to 0, in their dtype."""
+    if values.dtype.kind != "f" or not values.size:
+        return False
+    low, high = float(values.min()), float(values.max())
+    limits, size = np.finfo(values.dtype), max(abs(low), abs(high))
+    return size > float(limits.max) ** 0.4 or 0.0 < high - low < float(limits.tiny) ** 0.4
 
 
 def takes_weights(scorer: Any) -> bool:

@@ -458,8 +458,9 @@ class SGDClassifier(LinearClassifier):
 
     @available_if(_check_proba)
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`; of modified_huber some are -infinity."""
-        return np.asarray(np.log(self.predict_proba(X)))
+        """Return the logarithm of `predict_proba`; -infinity where that is 0."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))
 
     @classmethod
     def from_sklearn(cls, fitted: Any) -> SGDClassifier:

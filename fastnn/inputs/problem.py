@@ -478,11 +478,12 @@ class EpochResult(NamedTuple):
 def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:
     """Return l1 sum|W| + l2/2 sum W^2 over all Dense layers, in float64."""
     total = 0.0
-    for (l1, l2), arrays in zip(problem.penalties, parameters, strict=True):
-        if l1:
-            total += l1 * float(np.sum(np.abs(arrays[0], dtype=np.float64)))
-        if l2:
-            total += l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
+    with np.errstate(over="ignore"):  # an infinite penalty is one that no float64 holds
+        for (l1, l2), arrays in zip(problem.penalties, parameters, strict=True):
+            if l1:
+                total += l1 * float(np.sum(np.abs(arrays[0], dtype=np.float64)))
+            if l2:
+                total += l2 / 2 * float(np.sum(np.square(arrays[0], dtype=np.float64)))
     return total
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
 from fastnn.estimators.tabular.files import plain_value
@@ -248,7 +248,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
             raise CorruptFile("a classifier needs at least two classes")
 
 
-class TabularRegressor(RegressorMixin, TabularEstimator):
+class TabularRegressor(ScoredNumbers, TabularEstimator):
     """Predict a number for each row of a table by a population of small networks.
 
     As `TabularClassifier`, for numbers: members learn the squared error of standardised targets.
@@ -369,7 +369,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"y must be numbers for a regression ({error})") from error
         try:
-            assert_all_finite(numbers, input_name="y")
+            with np.errstate(invalid="ignore"):  # of a sum that tells what is finite
+                assert_all_finite(numbers, input_name="y")
         except ValueError as error:
             raise InvalidInput(str(error)) from error
         return numbers

@@ -1,0 +1,143 @@
+"""Estimators on numbers whose squares no float holds: right numbers or an error, and no warning."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from scipy import sparse  # noqa: E402
+from sklearn.metrics import r2_score  # noqa: E402
+
+import fastnn  # noqa: E402
+from fastnn.estimators.scoring import is_extreme, r2  # noqa: E402
+
+RANDOM = np.random.default_rng(0)
+ROWS = RANDOM.normal(size=(80, 3))
+LABELS, NUMBERS = (ROWS[:, 0] > 0).astype(int), ROWS @ [1.0, 2.0, -1.0]
+FEATURES = {
+    "usual": ROWS,
+    "1e30 in float32": (ROWS * 1e30).astype(np.float32),
+    "1e37 in float32": (ROWS * 1e37).astype(np.float32),
+    "1e-40 in float32": (ROWS * 1e-40).astype(np.float32),
+    "1e200": ROWS * 1e200,
+    "1e300": ROWS * 1e300,
+    "1e-200": ROWS * 1e-200,
+    "one column": ROWS * [1, 1e200, 1e-200],
+    "sparse": sparse.csr_matrix(ROWS * 1e200),
+    "sparse in float32": sparse.csr_matrix((ROWS * 1e30).astype(np.float32)),
+}
+TARGETS = {
+    "usual": NUMBERS,
+    "1e200": NUMBERS * 1e200,
+    "the largest": NUMBERS / np.abs(NUMBERS).max() * 1.7e308,
+    "1e30 in float32": (NUMBERS * 1e30).astype(np.float32),
+    "1e-200": NUMBERS * 1e-200,
+    "integers": (NUMBERS * 1e17).astype(np.int64),
+}
+KINDS = {
+    "MLPClassifier": [{}, {"standardize": True, "early_stopping": True}],
+    "MLPRegressor": [
+        {}, {"early_stopping": True}, {"standardize": True}, {"loss": "huber"},
+        {"standardize": True, "early_stopping": True},
+    ],
+    "SGDClassifier": [
+        {}, {"loss": "log_loss", "early_stopping": True}, {"loss": "squared_hinge"},
+        {"loss": "modified_huber"}, {"standardize": True},
+    ],
+    "SGDRegressor": [
+        {}, {"early_stopping": True}, {"standardize": True, "early_stopping": True},
+        {"loss": "huber"}, {"average": True}, {"penalty": "elasticnet"},
+    ],
+    "Perceptron": [{}, {"early_stopping": True}],
+}  # fmt: skip
+
+
+def use(model, X, y):
+    """Fit and ask for everything; errors that say what is too large are an answer, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            model.fit(X, y)
+        except ValueError as error:  # Diverged, too
+            assert str(error)
+            return
+        assert np.isfinite(model.predict(X)).all() or y is LABELS
+        assert not np.isnan(model.score(X, y))
+        for name in ("predict_proba", "predict_log_proba", "decision_function"):
+            if hasattr(model, name):
+                found = getattr(model, name)(X)
+                assert sparse.issparse(X) or not np.isnan(found).any()
+        if getattr(model, "early_stopping", True) is False:
+            try:
+                model.partial_fit(X, y)
+            except fastnn.Diverged:
+                return
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_overflows_without_an_error(kind, features, target):
+    for settings in KINDS[kind]:
+        more = {"hidden_layer_sizes": (5,)} if kind.startswith("MLP") else {}
+        for y in TARGETS.values() if "Regressor" in kind else [LABELS]:
+            model = getattr(fastnn, kind)(
+                target=target, random_state=0, max_iter=4, **more, **settings
+            )
+            use(model, FEATURES[features], y)
+
+
+@pytest.mark.parametrize("targets", TARGETS)
+def test_a_table_overflows_nowhere(targets):
+    model = fastnn.TabularRegressor(random_state=0, time_limit=1)
+    use(model, FEATURES["one column"], TARGETS[targets])
+
+
+class Given(fastnn.SGDRegressor):
+    """Predicts what it was given."""
+
+    def predict(self, X):
+        """Return that."""
+        return self.given
+
+
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, 80)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_r2_has_no_units(dtype, weights):
+    """It is scikit-learn's for usual numbers, and the same for those that are a power of 2 away."""
+    y, predicted = NUMBERS.astype(dtype), (NUMBERS + ROWS[:, 1]).astype(dtype)
+    usual, model = r2_score(y, predicted, sample_weight=weights), Given()
+    model.given = predicted
+    assert model.score(ROWS, y, weights) == usual
+    limits = np.finfo(dtype)
+    for power in range(limits.minexp + limits.nmant + 3, limits.maxexp - 3, 7):
+        mine, model.given = np.ldexp(y, power), np.ldexp(predicted, power)
+        assert model.score(ROWS, mine, weights) == pytest.approx(usual, rel=1e-5)
+        assert r2(mine[:, None], model.given[:, None], weights) == pytest.approx(usual, rel=1e-5)
+
+
+def test_r2_of_predictions_out_of_all_proportion():
+    y = NUMBERS[:, None] * 1e-200
+    assert r2(y, np.full_like(y, 1e200), None) == -np.inf
+    assert r2(y * 0 + 7.0, y * 0 + 7.0, None) == 1.0
+    assert r2(y * 0, y * 0 + 1e200, None) == 0.0
+    assert np.isnan(r2(y, y * np.nan, None))
+    assert not is_extreme(NUMBERS) and not is_extreme(np.ones(3)) and not is_extreme(np.zeros(3))
+    model = Given()
+    model.given = NUMBERS[:-1]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        model.score(ROWS, NUMBERS * 1e200)
+    model.given = NUMBERS
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="Input"):
+            model.score(ROWS, np.where(NUMBERS > 1, wrong, NUMBERS * 1e200))
+
+
+def test_targets_that_float32_does_not_hold_are_refused_before_they_are_standardized():
+    with pytest.raises(fastnn.InvalidInput, match=r"y value .* at row 0 is too large for float32"):
+        fastnn.MLPRegressor(standardize=True, target="numpy").fit(
+            ROWS.astype(np.float32), NUMBERS * 1e200
+        )
