@@ -115,3 +115,26 @@ def test_the_trainer_inside_goes_on_with_the_rate_of_the_intercept():
         assert fitted.to_trainer().network.dense[0].bias_rate_factor == 0.01
         fitted.fit(SPARSE.toarray(), IRIS[:, 0])
         assert fitted.to_trainer().network.dense[0].bias_rate_factor == 1.0
+
+
+@pytest.mark.parametrize("penalty", ["l2", "l1", "elasticnet", None])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("rows", [5, 60, 300])
+def test_weights_have_the_same_bits_until_their_mean_begins(rows, classes, penalty):
+    random = np.random.default_rng(rows)
+    X = scipy.sparse.random_array((rows, 6), density=0.5, rng=random, format="csr")
+    y = random.permutation(np.arange(rows) % classes)
+    for epochs in (1, 3):
+        settings = {
+            "penalty": penalty, "alpha": 0.01, "max_iter": epochs, "tol": None, "random_state": 0,
+        }  # fmt: skip
+        plain = SGDClassifier(**settings).fit(X, y)
+        late = SGDClassifier(**settings, average=rows * epochs + 1).fit(X, y)
+        if classes == 2:
+            np.testing.assert_array_equal(late.coef_, plain.coef_)
+            np.testing.assert_array_equal(late.intercept_, plain.intercept_)
+        else:  # of several, their mean may be another way of computing
+            np.testing.assert_allclose(late.coef_, plain.coef_, rtol=1e-10, atol=1e-13)
+        # From then on it is their mean: of the last step alone, the weights after it.
+        last = SGDClassifier(**settings, average=rows * epochs).fit(X, y)
+        np.testing.assert_allclose(last.coef_, plain.coef_, rtol=1e-10, atol=1e-13)

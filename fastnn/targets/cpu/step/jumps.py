@@ -69,11 +69,13 @@ def first_rate(job):
 
 @njit(**EXACT)
 def mean_is_far(numbers):
-    """Whether what is stored of the mean is to be set anew before this step."""
-    of_mean, share = numbers[U(NEXT_OF_MEAN)], numbers[U(SHARE)]
-    if share == 1.0 or of_mean == 0.0:
-        return share == 1.0 and of_mean != 0.0
-    return not (1.0 - share) * of_mean > SMALLEST_OF_MEAN
+    """Whether what is stored of the mean is to be set anew before this step.
+
+    With the first one that does not take all of the weights, too. Before, the mean is the weights,
+    and has no part in when those are brought up to date: they have the bits they have without it.
+    """
+    share = numbers[U(SHARE)]
+    return share != 1.0 and not (1.0 - share) * numbers[U(NEXT_OF_MEAN)] > SMALLEST_OF_MEAN
 
 
 @njit(**EXACT)
@@ -92,8 +94,6 @@ def move_mean(numbers, scale):
     numbers[OF_WEIGHTS], numbers[OF_MEAN] = a, b
     if numbers[U(ALL_NOW)] != 0.0:
         a, b = 0.0, 1.0
-    elif b == 0.0:
-        b = 1.0
     numbers[THROUGH] = a / b
     numbers[NEXT_OF_WEIGHTS] = (1.0 - share) * a + share * scale
     numbers[NEXT_OF_MEAN] = (1.0 - share) * b
@@ -108,11 +108,8 @@ def steps_of_sums(job):
 @njit(**EXACT)
 def sums_are_far(job):
     """Whether sums of CUT_MEAN are to begin anew with this step, or the mean begins with it."""
-    numbers = numbers_of(job)
-    size, of_mean, share = steps_of_sums(job), numbers[U(NEXT_OF_MEAN)], numbers[U(SHARE)]
-    if np.int64(numbers[U(NEXT_GOOD)]) % (size + 1) == size:
-        return True
-    return share != 1.0 and not (1.0 - share) * of_mean > SMALLEST_OF_MEAN
+    numbers, size = numbers_of(job), steps_of_sums(job)
+    return np.int64(numbers[U(NEXT_GOOD)]) % (size + 1) == size or mean_is_far(numbers)
 
 
 @njit(**EXACT)
