@@ -61,10 +61,10 @@ def test_square_layers_cost_what_their_neighbours_cost() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tiles_are_whole_warps_and_few_enough_threads(kind: str) -> None:
-    from fastnn.targets.cuda.tiled.tiling import blocks_of, tiles_for
+    from fastnn.targets.cuda.tiled.tiling import bounds_of, tiles_for
 
     dtype = np.dtype("float64" if kind == "float64" else "float32")
     precision = kind if kind in ("tf32", "bfloat16") else "float32"
     for tile in tiles_for(dtype, precision):
         assert tile.team % 32 == 0 and tile.threads <= 1024
-        assert tile.threads * blocks_of(dtype, tile) <= 2048
+        assert tile.threads * bounds_of(dtype, tile)[1] <= 2048

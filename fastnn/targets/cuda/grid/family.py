@@ -89,7 +89,7 @@ class Grid:
         own = clocks(shape, problem.batch_size, problem.dtype)
         return grid_seconds(own, numbers, problem.dtype.itemsize)
 
-    def plan(self, samples: int) -> Plan:
+    def plan(self, samples: int) -> GridPlan:
         """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
         batch = min(self.problem.batch_size, samples)
         shape = _shape(self.problem, self.rule, self._limits, batch)
@@ -105,7 +105,6 @@ class Grid:
     def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         plan = self.plan(samples)
-        assert isinstance(plan, GridPlan)
         own = job_type(self.problem.dtype), float64[::1], int32[::1]
         return [(self._kernel(plan), (*own, int64, int64, int64))]
 

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.inputs.problem import Problem
-from fastnn.targets.cuda.host.costs import GridWork, grid_clocks
+from fastnn.targets.cuda.host.costs import grid_clocks
 from fastnn.targets.cuda.host.plan import BATCH, DELTA, INPUT, LDW, LDX, OUTPUT, Plan, Z, make_plan
 
 LAST_SUMS = 16  # sums of losses that a block adds up last
@@ -138,14 +138,12 @@ def clocks(shape: Shape, batch: int, dtype: np.dtype) -> float:
     """Return about how many clocks a step takes, but for what all shapes have in common."""
     exchanged = 2 * batch * shape.nb + shape.kg * shape.rows * shape.ng * shape.nb
     return grid_clocks(
-        GridWork(
-            products=2 * batch * shape.kb * shape.nb,
-            moved=exchanged + shape.later,
-            fetched=batch * shape.kb,
-            ahead=shape.buffers == 2,
-            distant=shape.later == 0,
-            itemsize=dtype.itemsize,
-        )
+        products=2 * batch * shape.kb * shape.nb,
+        moved=exchanged + shape.later,
+        fetched=batch * shape.kb,
+        ahead=shape.buffers == 2,
+        distant=shape.later == 0,
+        itemsize=dtype.itemsize,
     )
 
 

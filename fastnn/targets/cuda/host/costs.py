@@ -7,8 +7,6 @@ tenth. They decide between ways that lie far apart. `benchmarks/gpu.py` prints t
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 # Products a second of one block: from shared memory, and from the second-level cache.
 RESIDENT_RATE, DISTANT_RATE = 1e11, 2e10
 # A phase of a block between two barriers, however little there is to do; a launch within a graph;
@@ -68,38 +66,27 @@ def tiled_seconds(clocks: float, layers: int) -> float:
     return clocks / CLOCK_HERTZ + LAUNCH_SECONDS * (5 + 4 * layers)
 
 
-class GridWork(NamedTuple):
-    """What one block of a persistent grid does in a step.
+def grid_clocks(
+    products: float, moved: float, fetched: float, ahead: bool, distant: bool, itemsize: int
+) -> float:
+    """Return about how many clocks a step takes a persistent grid, but for what every one takes.
 
-    Attributes
+    Parameters
     ----------
-    products
-        With its slice of the first layer's weights.
-    moved
-        Numbers that pass through the second-level cache.
-    fetched
-        Numbers of X; `ahead`, those of the next step while this one is worked on.
-    distant
-        Whether all further parameters are read from the second-level cache.
+    products, moved, fetched
+        Of one block: products with its slice of the first layer's weights, numbers that pass
+        through the second-level cache, and numbers of X.
+    ahead, distant
+        Whether X is fetched while the step before is worked on, and whether all further parameters
+        are read from the second-level cache.
     itemsize
         Bytes of a number.
     """
-
-    products: float
-    moved: float
-    fetched: float
-    ahead: bool
-    distant: bool
-    itemsize: int
-
-
-def grid_clocks(work: GridWork) -> float:
-    """Return about how many clocks a step takes, but for what every grid takes."""
-    waited = work.moved + work.fetched * (HIDDEN if work.ahead else 1.0)
+    waited = moved + fetched * (HIDDEN if ahead else 1.0)
     return (
-        work.products / CLOCK_PRODUCTS * (work.itemsize / 4)
-        + DISTANT_CLOCKS * work.distant
-        + waited * work.itemsize / CLOCK_BYTES
+        products / CLOCK_PRODUCTS * (itemsize / 4)
+        + DISTANT_CLOCKS * distant
+        + waited * itemsize / CLOCK_BYTES
     )
 
 

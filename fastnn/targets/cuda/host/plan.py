@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.inputs.problem import Problem
-from fastnn.network import Dense
 from fastnn.rules.activations import RRELU_MEAN
-from fastnn.rules.table import UPDATES, Activation, activation_row
+from fastnn.rules.table import UPDATES, activation_row
 from fastnn.targets.cuda.host.formulas import (
     L2,
     LAYER_NUMBERS,
@@ -180,7 +179,7 @@ def make_plan(
     layers = words[1:]
 
     for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
-        row = _row(dense)
+        row = activation_row(dense.activation)
         word[[K, N, BIAS, TRAINED]] = k, n, dense.bias, dense.trainable
         word[CODE] = codes.get(compiled_rule(dense.activation), -1)
         if dense.activation == "identity":
@@ -225,10 +224,6 @@ def without_limits(plan: Plan, problem: Problem) -> tuple[np.ndarray, np.ndarray
     layers = numbers[places.layers : places.total(len(problem.network.dense))]
     layers.reshape(-1, places.each)[:, L2] = 0.0
     return words, numbers
-
-
-def _row(dense: Dense) -> Activation:
-    return activation_row(dense.activation)
 
 
 def _numbers(problem: Problem, own_rule: bool) -> np.ndarray:

@@ -141,8 +141,12 @@ class DeviceReader:
 
     def converted(self, memory: Any, dtype: np.dtype) -> Any:
         """Return a new C-contiguous array of another dtype."""
+        remedy = f"pass it as a C-contiguous array of {np.dtype(dtype)}, which is used in place"
         with self._guarded("converting an array"):
-            found = converted(memory, dtype, _stream())
+            found = new_array(
+                tuple(memory.shape), dtype, "a converted copy of an array needs", remedy
+            )
+            launch(make_convert(), _blocks(memory), THREADS, _stream(), 0, memory, found)
             _stream().synchronize()
         return found
 
@@ -161,14 +165,6 @@ def first_place(memory: Any, wrong: str, limit: float, stream: Any) -> int:
     at = found.copy_to_host(stream=stream)
     stream.synchronize()
     return -1 if at[0] == none else int(at[0])
-
-
-def converted(memory: Any, dtype: np.dtype, stream: Any) -> Any:
-    """Return a new C-contiguous array with the values of a 2-D one; does not wait."""
-    remedy = f"pass it as a C-contiguous array of {np.dtype(dtype)}, which is used in place"
-    found = new_array(tuple(memory.shape), dtype, "a converted copy of an array needs", remedy)
-    launch(make_convert(), _blocks(memory), THREADS, stream, 0, memory, found)
-    return found
 
 
 def all_finite(memory: Any, stream: Any) -> bool:

@@ -49,19 +49,14 @@ def tiles(m: int, n: int, tile: Tile) -> int:
     return -(-m // tile.rows) * -(-n // tile.columns)
 
 
-def blocks_of(dtype: np.dtype[Any], tile: Tile) -> int:
-    """Return how many blocks an SM should hold, for `launch_bounds`.
+def bounds_of(dtype: np.dtype[Any], tile: Tile) -> tuple[int, int]:
+    """Return the `launch_bounds` of a kernel: its threads, and how many blocks an SM should hold.
 
     Two, so that one multiplies while the other waits at its barrier, where a thread's sums leave
     registers enough: 65536 of them are there, 128 for each of 512 threads.
     """
     sums = tile.row_values * tile.column_values * dtype.itemsize // 4
-    return 2 if sums * tile.threads <= 64 * 256 else 1
-
-
-def bounds_of(dtype: np.dtype[Any], tile: Tile) -> tuple[int, int]:
-    """Return the `launch_bounds` of a kernel: its threads, and blocks an SM holds."""
-    return tile.threads, blocks_of(dtype, tile)
+    return tile.threads, 2 if sums * tile.threads <= 64 * 256 else 1
 
 
 def clocks(
