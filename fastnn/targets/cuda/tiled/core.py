@@ -55,11 +55,9 @@ class Core(NamedTuple):
     ``b_at(thread)`` plus nothing or `half`, the distance of the two buffers.
     ``dump(shared, dump_at(thread), sums, part)`` lays one of `parts` parts of the sums into shared
     memory, as `slots` rows that begin at ``place(slot)``; ``tile_row(part, slot)`` says which row
-    each is. Behind them lie those of the other `groups` of threads, whose sums are to be added.
+    each is. Behind them lie those of the tile's other `groups`, whose sums are to be added.
     """
 
-    threads: int
-    groups: int
     shared: int
     sums: int
     a: Panel

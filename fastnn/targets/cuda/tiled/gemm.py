@@ -95,8 +95,8 @@ def make_gemm(
     multiply, dump, tile_row = core.multiply, core.dump, core.tile_row
     a_at, b_at, dump_at = core.a_at, core.b_at, core.dump_at
     half = core.half
-    parts, slots, place, threads = core.parts, core.slots, core.place, core.threads
-    groups = core.groups
+    parts, slots, place = core.parts, core.slots, core.place
+    threads, groups = tile.threads, tile.groups
     number = getattr(numba, dtype.name)
     clear = make_clear(core.sums)
     thread_index = make_thread_index()

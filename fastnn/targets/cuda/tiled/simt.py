@@ -123,8 +123,6 @@ def make_core(dtype: np.dtype[Any], tile: Tile, along: tuple[bool, bool]) -> Cor
         return first_row(slot // part) + within
 
     return Core(
-        threads=threads,
-        groups=groups,
         shared=shared,
         sums=row_values * column_values,
         a=_panel(dtype, rows, depth, threads, along[0], 0),

@@ -138,8 +138,6 @@ def make_core(precision: str, tile: Tile, along: tuple[bool, bool]) -> Core:
         return slot // 16 * warp_rows + part * 16 + slot % 16
 
     return Core(
-        threads=tile.threads,
-        groups=groups,
         shared=shared,
         sums=tile.row_values * tile.column_values,
         a=_panel(precision, tile.rows, words, tile.threads, along[0], 0),
