@@ -13,6 +13,7 @@ import numpy as np
 from numba import int32, uint16
 
 from fastnn.random.keys import FIRST_FACTOR, GAMMA, SECOND_FACTOR
+from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, cuda, inner, kernel, limits
 
@@ -89,10 +90,7 @@ def make_kernel(resident: bool) -> Any:
                 draw_some(draws, key, 1 - half, last - AT_ONCE, me - WARP, team - WARP)
             cuda.syncthreads()
             half, last = 1 - half, last - AT_ONCE
-        i = me
-        while i < n:
-            order[U(i)] = rows[U(i)]
-            i += team
+        copy(order, 0, rows, 0, n, me, team)
 
     def shuffle_far(keys, orders, row, count):
         run = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x

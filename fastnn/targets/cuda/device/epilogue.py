@@ -15,7 +15,7 @@ from fastnn.targets.cuda.device.random import make_random
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.host.formulas import ALPHA, KEPT_FACTOR
-from fastnn.targets.cuda.host.numba_cuda import U, inner
+from fastnn.targets.cuda.host.numba_cuda import U, inner, named
 from fastnn.targets.cuda.host.plan import (
     CODE,
     DELTA,
@@ -297,14 +297,7 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             da = d0, d1, d2, d3
         store(act, own.delta + at, only(da, count))
 
-    return SimpleNamespace(
-        drops_behind=drops_behind,
-        dropped=dropped,
-        ahead=ahead,
-        finish_forward=finish_forward,
-        finish_forward4=finish_forward4,
-        pass_on=pass_on,
-        back=back,
-        finish_backward=finish_backward,
-        finish_backward4=finish_backward4,
-    )
+    return named(
+        drops_behind, dropped, ahead, finish_forward, finish_forward4, pass_on, back,
+        finish_backward, finish_backward4,
+    )  # fmt: skip

@@ -19,7 +19,7 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.epilogue import make_epilogue
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
-from fastnn.targets.cuda.host.numba_cuda import I32, U, cuda, inner, quotient
+from fastnn.targets.cuda.host.numba_cuda import I32, U, cuda, inner, named, quotient
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     DELTA,
@@ -101,7 +101,7 @@ def make_dots(dtype: np.dtype) -> SimpleNamespace:
             rest = I32(rest - 1)
         return s
 
-    return SimpleNamespace(along=along, across=across)
+    return named(along, across)
 
 
 def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
@@ -283,17 +283,10 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             act[U(at + r * ldx)] = one
             r += team
 
-    return SimpleNamespace(
-        **vars(epilogue),
-        gather=gather,
-        gather_by=gather_by,
-        forward=forward,
-        forward_rows=forward_rows,
-        last_derivative=last_derivative,
-        backward=backward,
-        backward_rows=backward_rows,
-        fill_ones=fill_ones,
-    )
+    return named(
+        gather, gather_by, forward, forward_rows, last_derivative, backward, backward_rows,
+        fill_ones, **vars(epilogue),
+    )  # fmt: skip
 
 
 def make_rowwise(o: SimpleNamespace, plan: np.ndarray) -> tuple[Any, Any]:

@@ -13,8 +13,9 @@ from fastnn.targets.cuda.device.update import make_update
 
 @cache
 def make_operations(recipe: Recipe) -> SimpleNamespace:
-    """Return all device functions for a recipe: rules, layers, loss, update."""
+    """Return all device functions for a recipe: `rules`, and those of layers, loss and update."""
     rules = make_rules(recipe)
     layers = make_layers(recipe, rules)
     update = make_update(recipe, rules)
-    return SimpleNamespace(**vars(layers), **vars(update), loss=make_loss(recipe, rules))
+    loss = make_loss(recipe, rules)
+    return SimpleNamespace(**vars(layers), **vars(update), loss=loss, rules=rules)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
-from fastnn.targets.cuda.host.numba_cuda import inner
+from fastnn.targets.cuda.host.numba_cuda import inner, named
 
 
 def make_random(dtype: np.dtype) -> SimpleNamespace:
@@ -42,4 +42,4 @@ def make_random(dtype: np.dtype) -> SimpleNamespace:
     def slope(key, position):
         return real(low + range_ * (np.float64(squares32(key, position)) * scale))
 
-    return SimpleNamespace(keeps=keeps, slope=slope)
+    return named(keeps, slope)

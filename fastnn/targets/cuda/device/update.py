@@ -30,7 +30,7 @@ from fastnn.targets.cuda.host.formulas import (
     REST1,
     REST2,
 )
-from fastnn.targets.cuda.host.numba_cuda import U, inner, quotient
+from fastnn.targets.cuda.host.numba_cuda import U, inner, named, quotient
 from fastnn.targets.cuda.host.plan import (
     BIAS,
     CLIPS,
@@ -341,17 +341,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                         par[U(at + mean)] = w * factor if share == one else s
             j += team
 
-    return SimpleNamespace(
-        learning=learning,
-        limited4=limited4,
-        take_in4=take_in4,
-        finish=finish,
-        finish4=finish4,
-        update=update,
-        largest=largest,
-        squares=squares,
-        hold=over_kept(hold_one),
-        scale_of=scale_of,
-        apply=over_kept(apply_one),
-        clip_columns=clip_columns,
-    )
+    return named(
+        learning, limited4, take_in4, finish, finish4, update, largest, squares, scale_of,
+        clip_columns, hold=over_kept(hold_one), apply=over_kept(apply_one),
+    )  # fmt: skip

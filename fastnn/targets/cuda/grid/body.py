@@ -23,7 +23,7 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.targets.cuda.device.operations import make_operations
-from fastnn.targets.cuda.device.rules import Recipe, make_rules
+from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy, fill
 from fastnn.targets.cuda.grid.products import make_products
 from fastnn.targets.cuda.grid.rows import make_rows
@@ -77,12 +77,12 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     others = (words[1:, K] + 1 + words[1:, TRAINABLE]) @ words[1:, N] - words[1, K] * words[1, N]
     others = int(others)
     share = -(-others // shape.blocks)  # how many of them a block updates
-    rules, o = make_rules(recipe), make_operations(recipe)
+    o = make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))
     products = make_products(recipe, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     all_trained = bool(words[1:, TRAINED].all())
-    by_rows = make_rows(recipe, words, team, rules, o, t)
+    by_rows = make_rows(recipe, words, team, o, t)
     update = make_learn(recipe, o, t, all_trained)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.targets.cuda.device.rules import Recipe
-from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
+from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named
 from fastnn.targets.cuda.host.plan import K
 
 
@@ -124,4 +124,4 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
             cuda.syncthreads()
             start += width
 
-    return SimpleNamespace(fetch=fetch, drop=drop, multiply=multiply)
+    return named(fetch, drop, multiply)

@@ -15,7 +15,7 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy
-from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, one_by_one
+from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named, one_by_one
 from fastnn.targets.cuda.host.plan import (
     DELTA,
     INPUT,
@@ -64,27 +64,22 @@ def make_joined(zero: Any) -> SimpleNamespace:
     def largest(team, x):
         exchange(team, x)
         left, _, first, lanes = team
-        found = left[U(first)]
-        for lane in range(1, lanes):
-            x = left[U(first + lane)]
-            found = x if x > found or x != x else found
-        return found
+        return top_of(left, first, lanes)
 
     @inner
     def wait(team):
         cuda.syncthreads()
 
-    return SimpleNamespace(total=total, largest=largest, wait=wait)
+    return named(total, largest, wait)
 
 
 def make_rows(
-    recipe: Recipe, words: np.ndarray, team_size: int, rules: SimpleNamespace, o: SimpleNamespace,
-    t: SimpleNamespace,
-) -> SimpleNamespace:  # fmt: skip
+    recipe: Recipe, words: np.ndarray, team_size: int, o: SimpleNamespace, t: SimpleNamespace
+) -> SimpleNamespace:
     """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
     `words` are the plan's, `team_size` is how many threads a block has, `o` are the functions of
-    `fastnn.targets.cuda.device.layers` and the loss, `t` those of a grid's tiles.
+    `fastnn.targets.cuda.device.operations`, `t` those of a grid's tiles.
     ``prepare`` looks up what the loss needs into `given`, float64 (2 rows,). ``work_rows`` reads
     the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
     `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
@@ -95,7 +90,8 @@ def make_rows(
     real = dtype.type
     zero, one, layers, outputs = real(0), real(1), len(words) - 1, int(words[0, OUTPUTS])
     forward_rows, backward_rows = make_rowwise(o, words)
-    exp, log, by_class = rules.exp, rules.log, recipe.by_class
+    rules, by_class = o.rules, recipe.by_class
+    exp, log = rules.exp, rules.log
     ahead, finish_forward = o.ahead, o.finish_forward
     back, finish_backward = o.back, o.finish_backward
     loss, last_derivative = o.loss, o.last_derivative
@@ -376,4 +372,4 @@ def make_rows(
         back_through(layer_given)
         hand_on(act, scratch, words, shape, batch, row, count, me, team)
 
-    return SimpleNamespace(prepare=prepare, work_rows=work_rows)
+    return named(prepare, work_rows)

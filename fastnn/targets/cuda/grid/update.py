@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.grid.shape import LAST_SUMS
-from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner
+from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named
 from fastnn.targets.cuda.host.plan import (
     DELTA,
     INPUT,
@@ -227,4 +227,4 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
         _, _, slot, _ = deal(max(end - begin, 1), 1, me, team)
         return place_of(words, min(begin + slot, max(end - 1, 0)))
 
-    return SimpleNamespace(learn=learn, first_place=first_place)
+    return named(learn, first_place)

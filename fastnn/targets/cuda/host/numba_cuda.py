@@ -79,13 +79,8 @@ class _Shared:
         place, every = (frame.f_code.co_filename, frame.f_lineno), self._simulated._allocations
         with self._allocating:
             if place not in every:
-                every[place] = np.empty(shape, _numpy_type(dtype))
+                every[place] = np.empty(shape, np.dtype(str(dtype)))  # of a type of Numba
             return every[place]
-
-
-def _numpy_type(dtype: Any) -> np.dtype:
-    """Return NumPy's name of a type of Numba."""
-    return np.dtype(str(dtype))
 
 
 cuda: Any = _Running() if SIMULATED else _cuda
@@ -122,6 +117,11 @@ def inlined(function: Callable[..., Any]) -> Any:
     return function if SIMULATED else _cuda.jit(device=True, inline="always")(function)
 
 
+def named(*functions: Any, **others: Any) -> SimpleNamespace:
+    """Return functions under their own names, and others under those given."""
+    return SimpleNamespace(**{each.__name__: each for each in functions}, **others)
+
+
 def make_shared_array(count: int, number: Any) -> Any:
     """Return a function that gives the block's shared memory, aligned for vectors.
 
@@ -140,19 +140,12 @@ def one_by_one(function: Any, layers: Sequence[int]) -> Any:
     if not layers:
         return inner(lambda given: None)
     first, *rest = layers
-    others = one_by_one(function, rest) if rest else None
-    if others is None:
+    others = one_by_one(function, rest)
 
-        @inner
-        def call(given):
-            function(first, given)
-
-    else:
-
-        @inner
-        def call(given):
-            function(first, given)
-            others(given)
+    @inner
+    def call(given):
+        function(first, given)
+        others(given)
 
     return call
 
