@@ -246,6 +246,19 @@ def test_flags_are_compared_as_numba_compares_them() -> None:
     assert plain == said != other
 
 
+def test_flags_that_differ_are_not_asked_for_all_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.cuda.compiler import CUDAFlags
+    from numba.cuda.core.targetconfig import TargetConfig
+
+    from fastnn.targets.cuda.host.numba_cuda import quick_comparisons
+
+    plain, said, other = (CUDAFlags() for _ in range(3))
+    said.release_gil, other.release_gil = plain.release_gil, not plain.release_gil
+    monkeypatch.setattr(TargetConfig, "values", lambda flags: pytest.fail("asked for all values"))
+    with quick_comparisons():
+        assert plain == said != other != plain
+
+
 @pytest.mark.parametrize("kept", ["a dict", "another name", "a list", "no module"])
 def test_flags_that_are_kept_otherwise_are_compared_as_numba_does(
     monkeypatch: pytest.MonkeyPatch, kept: str
@@ -259,6 +272,7 @@ def test_flags_that_are_kept_otherwise_are_compared_as_numba_does(
 
         def __init__(self, number: int = 0) -> None:
             """Set one."""
+            self.number = number
             vars(self)["_set" if kept == "another name" else "_values"] = {"number": number}
             if kept == "a list":
                 self._values = [number]

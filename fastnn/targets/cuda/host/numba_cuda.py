@@ -326,8 +326,11 @@ def quick_comparisons() -> Iterator[None]:
     equal, hash_of, hashes = TargetConfig.__eq__, TargetConfig.__hash__, dict[type, int]()
 
     def quick_equal(flags: Any, other: Any) -> Any:
-        alike = type(flags) is type(other) and flags._values == other._values
-        return True if alike else equal(flags, other)
+        if type(flags) is not type(other):
+            return equal(flags, other)
+        # What is set in neither is what all have at first.
+        names = {*flags._values, *other._values} if flags._values != other._values else ()
+        return all(getattr(flags, name) == getattr(other, name) for name in names)
 
     def quick_hash(flags: Any) -> int:
         kind = type(flags)
