@@ -10,11 +10,11 @@ from fastnn import CorruptFile, InvalidInput
 from fastnn.tabular.dates import date, date_format
 from fastnn.tabular.durations import duration
 from fastnn.tabular.files import Reading, read
+from fastnn.tabular.hints import number_hint
 from fastnn.tabular.label import Label
 from fastnn.tabular.preparation import Choices, Columns, Scaled, from_file
 from fastnn.tabular.rules import CategoryRule, DateRule, NumberRule
 from fastnn.tabular.table import Matrix, Table
-from fastnn.tabular.words import number_hint
 
 
 def texts(*cells):

@@ -265,7 +265,7 @@ def extent(data: Table | Matrix) -> str:
 
 def said_of_label(label: Any, values: Any, decimal: str) -> list[str]:
     """Return what there is to say of a label."""
-    from fastnn.tabular.words import number_hint
+    from fastnn.tabular.hints import number_hint
 
     hint = number_hint(values, decimal) if label.classes and values.dtype == object else ""
     lines = [f"warning: label {label.name!r} is read as classes: {hint}"] if hint else []

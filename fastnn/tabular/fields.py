@@ -33,6 +33,7 @@ from fastnn.tabular.categories import (
 from fastnn.tabular.dates import CLOCK, ISO, date, date_format, readings
 from fastnn.tabular.durations import HOURS, duration, duration_format
 from fastnn.tabular.encodings import Coded
+from fastnn.tabular.hints import compact_date, text_hint
 from fastnn.tabular.words import code_among, is_missing, number
 
 RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
@@ -240,6 +241,8 @@ class Fields:
             kind, form = "category", ""
             if not categories and place not in categorical:
                 kind, form = _kind(values, name)
+                if cells.labels is None:  # else the command has said it
+                    _warn_of_other_kind(values, name, kind)
             learnt.append(_learn(values if rows is None else values[rows], name, kind, form))
         return cls(tuple(learnt))
 
@@ -467,6 +470,33 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
         # Whoever calls fit.
         warnings.warn(f"column {name}: {advice}", UserWarning, stacklevel=6)
     return kind, form
+
+
+def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
+    """Warn where what is read as categories or numbers seems to be something else."""
+    advice = "or name the column in categorical_features if it is one of categories"
+    text, example = "", ""
+    if kind == "number":
+        if values.dtype.kind in "iuf":
+            example = compact_date(values.astype(np.float64))
+        if example:
+            text = (
+                f"read as numbers: all values seem to be dates, such as {example}; make dates of "
+                "them, as with pandas.to_datetime(column, format=...)"
+            )
+    elif kind == "category" and values.dtype == object:
+        cells = [cell for cell in values.tolist() if not is_absent(cell)]
+        texts = np.empty(len(cells), object)
+        texts[:] = [cell if isinstance(cell, str) else str(cell) for cell in cells]
+        if hint := text_hint(texts):
+            how = "numeric" if hint.kind == "numbers" else "datetime"
+            text = (
+                f"read as categories: {hint.what}; make {hint.kind} of them, as with "
+                f"pandas.to_{how}, and leave missing what is unknown, {advice}"
+            )
+    if text:
+        # Whoever calls fit.
+        warnings.warn(f"column {name} is {text}", UserWarning, stacklevel=6)
 
 
 def _readable(texts: Counter[str], kind: str) -> int:

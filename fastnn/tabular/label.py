@@ -10,9 +10,10 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import MOSTLY
+from fastnn.tabular.hints import number_hint
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
-from fastnn.tabular.words import code_among, is_missing, number, number_hint, read_cells
+from fastnn.tabular.words import code_among, is_missing, number, read_cells
 
 TASKS = ("regression", "classification")
 # Whole numbers of no more different values than this are classes, if each is there this often.

@@ -15,6 +15,7 @@ from fastnn.tabular.categories import LEAST_NAMED, MOSTLY, least_rows
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.fields import Cells, is_absent
+from fastnn.tabular.hints import compact_date, number_hint, text_hint
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.met import Met
 from fastnn.tabular.rules import (
@@ -29,7 +30,7 @@ from fastnn.tabular.rules import (
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import code_among, is_infinite, number_hint, read_cells
+from fastnn.tabular.words import code_among, is_infinite, read_cells
 
 _NAMES = re.compile(
     r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
@@ -396,6 +397,12 @@ def _read(
             return "a number of the row"
         code, why = ("", "") if name in choices.numbers else code_among(values)
         if not code:
+            if name not in choices.numbers and (example := compact_date(numbers)):
+                said.append(
+                    f"{_WARNING}{name!r} is read as numbers: all values seem to be dates, such as "
+                    f"{example}: write them as {DATE_FORMATS[ISO]}, or pass --number "
+                    f"{name or 'COLUMN'}"
+                )
             return _Read("number", numbers)
         remark = (
             f"{name!r}: a category, since {code!r} {why}; --number {name or 'COLUMN'} "
@@ -424,9 +431,9 @@ def _read(
             if form == CLOCK and duration_format(_counts(values, present), MOSTLY, True)[0]:
                 said.append(f"{name!r}: times of day; --duration {name} reads durations")
             return _Read("date", dates, form)
-        hint = number_hint(values, choices.decimal)
-        if hint:
-            said.append(f"{_WARNING}{name!r} is read as text: {hint}")
+        if hint := text_hint(values, choices.decimal):
+            other = f", or pass --category {name or 'COLUMN'} if these are names"
+            said.append(f"{_WARNING}{name!r} is read as text: {hint}{other}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
         return "text that differs in nearly all rows"

@@ -17,7 +17,6 @@ _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
 _MINUS = "\u2212"  # of typeset tables
 _INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
-_CURRENCIES = "$\u20ac\xa3\xa5"
 _LONG = re.compile(r"[-+]?\d+")
 _CODE = re.compile(r"[-+]?0\d+")
 # Three digits each time after a mark of thousands, of which people have many.
@@ -86,48 +85,6 @@ def exact(whole: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
-    """Return how cells of text would all be numbers, "" where they would not.
-
-    >>> number_hint(np.array(["1,5", "2", None], object))
-    "all values are numbers with the decimal mark ',', such as '1,5': pass --decimal ,"
-    >>> number_hint(np.array(["5%", "12.5 %"], object))
-    "all values are numbers with a percent sign, such as '12.5 %': leave that out"
-    """
-    texts = sorted({text.strip() for text in cells.tolist() if not is_missing(text)})
-    odd = [text for text in texts if not is_number(text, decimal)]
-    if not odd:
-        return ""
-    other = "," if decimal == "." else "."
-    # The first that fits counts: where all have three digits, 1,234 is rather a thousand.
-    ways: tuple[tuple[str, str, str, Callable[[str], str]], ...] = (
-        ("a mark of thousands", "leave that out", decimal, without_thousands),
-        (f"the decimal mark {other!r}", f"pass --decimal {other}", other, str),
-        (
-            f"the decimal mark {other!r} and a mark of thousands",
-            f"pass --decimal {other} and leave the other out",
-            other,
-            without_thousands,
-        ),
-        *(
-            (what, "leave that out", mark, lambda text, signs=signs: _without_sign(text, signs))
-            for what, signs in (("a percent sign", "%"), ("the sign of a currency", _CURRENCIES))
-            for mark in (decimal, other)
-        ),
-    )
-    fitting = [
-        (what, advice)
-        for what, advice, mark, plain in ways
-        if all(is_number(plain(text), mark) for text in texts)
-    ]
-    if not fitting:
-        return ""
-    # Nobody knows what 1,234 is where all have three digits.
-    both = len(fitting) > 1 and fitting[1] == ways[1][:2] and fitting[0] == ways[0][:2]
-    what, advice = (" or ".join(pair) for pair in zip(*fitting[: 1 + both], strict=True))
-    return f"all values are numbers with {what}, such as {odd[0]!r}: {advice}"
-
-
 def without_thousands(text: str) -> str:
     """Return a text without the marks of thousands in the number that it begins with."""
     found = _THOUSANDS.match(text)
@@ -135,11 +92,6 @@ def without_thousands(text: str) -> str:
     if not found or after == found["mark"] or after.isdigit():
         return text
     return found[0].replace(found["mark"], "") + text[found.end() :]
-
-
-def _without_sign(text: str, signs: str) -> str:
-    minus = text[:1] if text[:1] in "-+" else ""
-    return without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
 
 
 def is_number(text: str, decimal: str) -> bool:
