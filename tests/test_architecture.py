@@ -52,8 +52,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words", "dates", "edges", "categories"),
-        ("durations",),
+        ("table", "words", "dates", "edges", "categories", "cells"),
+        ("durations", "hints"),
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance", "met"),
         ("preparation",),

@@ -233,11 +233,14 @@ def test_the_word_of_a_cell_does_not_depend_on_other_rows():
 
 
 def test_categories_of_a_few_rows_count_by_themselves_and_a_column_of_rare_ones_warns():
-    from fastnn.tabular.fields import Cells, Fields
+    from fastnn.tabular.cells import Cells
+    from fastnn.tabular.fields import Fields
 
     def learnt(each, count):
         words = np.array([f"u{number}" for number in np.repeat(np.arange(count), each)], object)
-        return Fields.learn(Cells((words,), ("column 'id'",), (False,), len(words))).fields[0]
+        columns = words, np.arange(len(words))
+        cells = Cells(columns, ("column 'id'", "column 'n'"), (False, False), len(words))
+        return Fields.learn(cells).fields[0]
 
     assert len(learnt(7, 800).words) == 800
     with pytest.warns(UserWarning, match="2000 categories .* count as one, in 4000 of 4000 rows"):
@@ -248,7 +251,8 @@ def test_durations_and_times_of_day_are_numbers_whatever_library_they_come_from(
     import datetime
 
     from fastnn.errors import InvalidInput
-    from fastnn.tabular.fields import Fields, cells_of
+    from fastnn.tabular.cells import cells_of
+    from fastnn.tabular.fields import Fields
 
     pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
     took = [datetime.timedelta(days=1, seconds=row, microseconds=500_000) for row in range(24)]

@@ -23,7 +23,8 @@ from sklearn.metrics import log_loss, roc_auc_score  # noqa: E402
 from sklearn.model_selection import GridSearchCV, cross_val_score  # noqa: E402
 
 from fastnn.estimators.tabular.splitting import split  # noqa: E402
-from fastnn.tabular.fields import Fields, cells_of  # noqa: E402
+from fastnn.tabular.cells import cells_of  # noqa: E402
+from fastnn.tabular.fields import Fields  # noqa: E402
 
 N = 240
 RNG = np.random.default_rng(0)

@@ -1,8 +1,7 @@
 """What the columns of any table in memory are, and their numbers and codes of categories.
 
-Frames, arrays and lists come as `Cells`, a column each; `Fields` learns from those what each column
-is - numbers, dates, durations, times or categories - and gives a `Coded` table of any others like
-them.
+`Fields` learns from `Cells` what each column is - numbers, dates, durations, times or categories -
+and gives a `Coded` table of any others like them.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
-from fastnn.inputs.frames import Frame, frame_of
 from fastnn.tabular.categories import (
     MOST_CATEGORIES,
     MOSTLY,
@@ -30,6 +28,7 @@ from fastnn.tabular.categories import (
     kept_words,
     least_rows,
 )
+from fastnn.tabular.cells import Cells
 from fastnn.tabular.dates import CLOCK, ISO, date, date_format, readings
 from fastnn.tabular.durations import HOURS, duration, duration_format
 from fastnn.tabular.encodings import Coded
@@ -40,7 +39,6 @@ RARE = 4  # rows of a category, fewer of which do not count by themselves in lar
 _DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
 _DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
-_CATEGORICAL = ("category", "categorical", "enum", "dictionary")
 _EXACT = 2**53  # up to which doubles hold every whole number
 _LOWER = 2**32 - 1
 _ABSENT = object()  # a missing cell
@@ -51,94 +49,6 @@ _DURATIONS = (datetime.timedelta, np.timedelta64)
 _TYPES = {"date": _DATES, "duration": _DURATIONS, "time": (datetime.time,)}
 # How many numbers each kind of column gives; dates have one more for each cycle.
 _WIDTHS = {"number": 1, "date": 1, "duration": 1, "time": 3, "category": 0, "unused": 0}
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """The columns of a table as arrays.
-
-    Attributes
-    ----------
-    columns
-        Arrays (rows,) of any dtype, but neither complex nor of fixed-width text.
-    names
-        What messages call them.
-    categorical
-        Whether the library that they come from says that a column is one of categories.
-    rows
-        How many there are.
-    labels
-        What the user knows the columns by, where these did not come with a frame; None: nothing.
-    """
-
-    columns: tuple[np.ndarray, ...]
-    names: tuple[str, ...]
-    categorical: tuple[bool, ...]
-    rows: int
-    labels: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        """Return how many rows there are."""
-        return self.rows
-
-    def __getitem__(self, rows: np.ndarray) -> Self:
-        """Return some rows, by their numbers or where a mask is True."""
-        columns = tuple(column[rows] for column in self.columns)
-        count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
-        return type(self)(columns, self.names, self.categorical, count, self.labels)
-
-
-def cells_of(X: Any, what: str = "X") -> Cells:
-    """Return the columns of a frame of pandas, polars or pyarrow, an array or a list of rows.
-
-    Raises
-    ------
-    InvalidInput
-        No table, or one of complex numbers.
-    """
-    if isinstance(X, Cells):
-        return X
-    frame = frame_of(X, what)
-    if frame is not None and not frame.flat:
-        return _of_frame(frame)
-    array = X if isinstance(X, np.ndarray) else np.asarray(X)
-    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
-        array = np.asarray(X, object)  # whose numbers are not text yet
-    if array.ndim != 2:
-        raise InvalidInput(
-            f"Expected 2D array, got {'scalar' if not array.ndim else f'{array.ndim}D'} array "
-            f"instead:\narray={array}.\nReshape your data either using array.reshape(-1, 1) if "
-            "your data has a single feature or array.reshape(1, -1) if it contains a single sample."
-        )
-    if array.dtype.kind in "UST":
-        array = array.astype(str).astype(object)
-    _check_kind(array, what)
-    columns = tuple(array[:, place] for place in range(array.shape[1]))
-    names = tuple(str(place) for place in range(len(columns)))
-    return Cells(columns, names, (False,) * len(columns), len(array))
-
-
-def _of_frame(frame: Frame) -> Cells:
-    columns = []
-    for column in frame.columns:
-        values = np.asarray(column.read())
-        if values.ndim != 1:
-            raise InvalidInput(
-                f"column {column.label!r} has several values in a cell ({column.kind}); make "
-                "columns of them, or leave it out"
-            )
-        if values.dtype.kind in "USTV":
-            values = values.astype(object)
-        _check_kind(values, repr(column.label))
-        columns.append(values)
-    names = tuple(repr(column.label) for column in frame.columns)
-    kinds = (column.kind.lower().startswith(_CATEGORICAL) for column in frame.columns)
-    return Cells(tuple(columns), names, tuple(kinds), frame.rows)
-
-
-def _check_kind(values: np.ndarray, what: str) -> None:
-    if values.dtype.kind == "c":
-        raise InvalidInput(f"Complex data not supported\n{what} has dtype {values.dtype}")
 
 
 @dataclass(frozen=True)
@@ -244,6 +154,13 @@ class Fields:
                 if cells.labels is None:  # else the command has said it
                     _warn_of_other_kind(values, name, kind)
             learnt.append(_learn(values if rows is None else values[rows], name, kind, form))
+        if all(map(_tells_nothing, learnt, cells.columns)):
+            warnings.warn(
+                "no column is left to learn from: each has no values, or one in all rows, or is "
+                "text that differs in nearly all of them, or rare words alone",
+                UserWarning,
+                stacklevel=5,  # whoever calls fit
+            )
         return cls(tuple(learnt))
 
     def code(self, cells: Cells) -> Coded:
@@ -434,6 +351,8 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
     present = [cell for cell in values.tolist() if not is_absent(cell)]
     texts = Counter(cell for cell in present if isinstance(cell, str) and not is_missing(cell))
     others = [cell for cell in present if not isinstance(cell, str)]
+    if any(isinstance(cell, (complex, np.complexfloating)) for cell in others):
+        raise InvalidInput(f"Complex data not supported\ncolumn {name} has complex numbers")
     # A duration of NumPy's is a number, too, to Python.
     if all(isinstance(c, _NUMBERS) and not isinstance(c, _DURATIONS) for c in others):
         wrong = {text for text in texts if not _reads(text)}
@@ -497,6 +416,13 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
     if text:
         # Whoever calls fit.
         warnings.warn(f"column {name} is {text}", UserWarning, stacklevel=6)
+
+
+def _tells_nothing(field: Field, values: np.ndarray) -> bool:
+    """Return whether a column is not used, or one number in all rows."""
+    if field.kind != "number" or values.dtype == object:
+        return field.kind == "unused"
+    return len(np.unique(values[~np.isnan(values)])) < 2
 
 
 def _readable(texts: Counter[str], kind: str) -> int:

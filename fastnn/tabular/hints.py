@@ -25,7 +25,7 @@ _MINUS_BEHIND = re.compile(r"(\D{0,3}\d[^-]*)-")
 _BESIDE = re.compile(
     r"(?P<before>(?:[^\W\d_]{1,4}\.?\s+|[^\W\d_]{0,2}[$\u20ac\xa3\xa5\u20b9]\s*|[~<>=\u2248\u2264\u2265'\"]+\s*)?)"
     r"(?P<number>[-+]?(?:\d[\d.,'\u2019\xa0\u202f]*\d|\d)(?:e[-+]?\d+)?)"
-    r"(?P<after>(?:\s*[^\W\d_]{1,2}\.?[^\W\d_]{0,10}\.?[23]?|\s*[^\w\s.,:;(){}\[\]|-][^\d.,:;]{0,11})?)",
+    r"(?P<after>(?:\s*[^\W\d_][^\d\s_,:;-]{0,11}[23]?|\s*[^\w\s.,:;(){}\[\]|-][^\d.,:;]{0,11})?)",
     re.IGNORECASE,
 )
 _HALVES = ("am", "pm")  # of the day: 4pm is a time

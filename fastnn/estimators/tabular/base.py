@@ -24,8 +24,10 @@ from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
 from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
+from fastnn.inputs.arrays import refuse_masked
+from fastnn.tabular.cells import Cells, cells_of
 from fastnn.tabular.encodings import Coded, Encoding
-from fastnn.tabular.fields import Cells, Fields, cells_of
+from fastnn.tabular.fields import Fields
 from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
@@ -134,6 +136,7 @@ class TabularEstimator(BaseEstimator):
             )
         y = values_of(y, "y")
         check_consistent_length(y, np.empty(cells.rows))
+        refuse_masked(sample_weight, "sample_weight")
         weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
         groups = None if groups is None else values_of(groups, "groups")
         if groups is not None:
@@ -246,6 +249,7 @@ class TabularEstimator(BaseEstimator):
         cells = self._cells(X, reset=False)
         y = values_of(y, "y_val")
         check_consistent_length(y, np.empty(cells.rows))
+        refuse_masked(sample_weight, "sample_weight_val")
         weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
         if weights is not None and not weights.all():
             X, cells, y, weights, _ = _with_weight(X, cells, y, weights, None)

@@ -8,10 +8,12 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.inputs.arrays import refuse_masked
 from fastnn.tabular.fields import is_absent
 
 _PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
 """Of what a column of objects may be that is one of text, truth values or numbers."""
+_NUMBERS = (int, float)  # which may stand side by side
 
 
 def values_of(values: Any, name: str) -> np.ndarray:
@@ -22,6 +24,7 @@ def values_of(values: Any, name: str) -> np.ndarray:
     InvalidInput
         Another shape, a missing value, bytes, or values of several types that have no order.
     """
+    refuse_masked(values, name)
     given = values
     # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside
     # values, which it cannot compare.
@@ -34,7 +37,8 @@ def values_of(values: Any, name: str) -> np.ndarray:
             given = given.astype(object)
             _check_there(given, name)
             cells = given.tolist() if given.ndim == 1 else []
-            if cells and isinstance(cells[0], _PLAIN) and len({*map(type, cells)}) == 1:
+            alike = len({*map(type, cells)}) == 1 or all(type(cell) in _NUMBERS for cell in cells)
+            if cells and isinstance(cells[0], _PLAIN) and alike:
                 given = np.array(cells)
         elif given.dtype.kind in "fmM":
             _check_there(given, name)

@@ -1,0 +1,138 @@
+"""The columns of any table in memory, each an array: of frames, arrays and lists of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from fastnn.errors import InvalidInput
+from fastnn.inputs.frames import Frame, frame_of
+
+_CATEGORICAL = ("category", "categorical", "enum", "dictionary")
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """The columns of a table as arrays.
+
+    Attributes
+    ----------
+    columns
+        Arrays (rows,) of any dtype, but neither complex nor of fixed-width text.
+    names
+        What messages call them.
+    categorical
+        Whether the library that they come from says that a column is one of categories.
+    rows
+        How many there are.
+    labels
+        What the user knows the columns by, where these did not come with a frame; None: nothing.
+    """
+
+    columns: tuple[np.ndarray, ...]
+    names: tuple[str, ...]
+    categorical: tuple[bool, ...]
+    rows: int
+    labels: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return self.rows
+
+    def __getitem__(self, rows: np.ndarray) -> Self:
+        """Return some rows, by their numbers or where a mask is True."""
+        columns = tuple(column[rows] for column in self.columns)
+        count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
+        return type(self)(columns, self.names, self.categorical, count, self.labels)
+
+
+def cells_of(X: Any, what: str = "X") -> Cells:
+    """Return the columns of a frame of pandas, polars or pyarrow, an array or a list of rows.
+
+    What is masked is missing.
+
+    Raises
+    ------
+    InvalidInput
+        No table, or one of complex numbers.
+    """
+    if isinstance(X, Cells):
+        return X
+    frame = frame_of(X, what)
+    if frame is not None and not frame.flat:
+        return _of_frame(frame)
+    array = _without_mask(X) if isinstance(X, np.ndarray) else _of_rows(X, what)
+    if array.dtype.names:
+        raise InvalidInput(f"{what} is an array of records; pass pandas.DataFrame({what})")
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        array = np.asarray(X, object)  # whose numbers are not text yet
+    if array.ndim != 2:
+        raise InvalidInput(
+            f"Expected 2D array, got {'scalar' if not array.ndim else f'{array.ndim}D'} array "
+            f"instead:\narray={array}.\nReshape your data either using array.reshape(-1, 1) if "
+            "your data has a single feature or array.reshape(1, -1) if it contains a single sample."
+        )
+    if array.dtype.kind in "UST":
+        array = array.astype(str).astype(object)
+    _check_kind(array, what)
+    columns = tuple(array[:, place] for place in range(array.shape[1]))
+    names = tuple(str(place) for place in range(len(columns)))
+    return Cells(columns, names, (False,) * len(columns), len(array))
+
+
+def _without_mask(array: np.ndarray) -> np.ndarray:
+    """Return an array in which masked values are missing ones, whatever is under the mask."""
+    if not isinstance(array, np.ma.MaskedArray) or not np.ma.is_masked(array):
+        return array
+    absent: Any = {"f": np.nan, "M": "NaT", "m": "NaT"}.get(array.dtype.kind)
+    filled = np.array(array.data, None if absent else object)
+    filled[np.ma.getmaskarray(array)] = absent
+    return filled
+
+
+def _of_rows(X: Any, what: str) -> np.ndarray:
+    """Return a list of rows as an array."""
+    rows = X if isinstance(X, (list, tuple)) else []
+    if isinstance(X, dict) or (rows and isinstance(rows[0], dict)):
+        kind = "a dict of columns" if isinstance(X, dict) else "a list of dicts"
+        raise InvalidInput(f"{what} is {kind}; pass pandas.DataFrame({what})")
+    lengths = [len(row) for row in rows if isinstance(row, (list, tuple, np.ndarray))]
+    row = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
+    if row is not None and len(lengths) == len(rows):
+        raise InvalidInput(
+            f"{what}: row {row} has {lengths[row]} values, and row 0 has {lengths[0]}; give all "
+            "rows as many, None where there is none"
+        )
+    return np.asarray(X)
+
+
+def _of_frame(frame: Frame) -> Cells:
+    labels = [column.label for column in frame.columns]
+    if len(set(labels)) < len(labels) and all(isinstance(label, str) for label in labels):
+        second = next(place for place, label in enumerate(labels) if label in labels[:place])
+        raise InvalidInput(
+            f"columns {labels.index(labels[second])} and {second} are both called "
+            f"{labels[second]!r}; rename one"
+        )
+    columns = []
+    for column in frame.columns:
+        values = np.asarray(column.read())
+        if values.ndim != 1:
+            raise InvalidInput(
+                f"column {column.label!r} has several values in a cell ({column.kind}); make "
+                "columns of them, or leave it out"
+            )
+        if values.dtype.kind in "USTV":
+            values = values.astype(object)
+        _check_kind(values, repr(column.label))
+        columns.append(values)
+    names = tuple(repr(column.label) for column in frame.columns)
+    kinds = (column.kind.lower().startswith(_CATEGORICAL) for column in frame.columns)
+    return Cells(tuple(columns), names, tuple(kinds), frame.rows)
+
+
+def _check_kind(values: np.ndarray, what: str) -> None:
+    if values.dtype.kind == "c":
+        raise InvalidInput(f"Complex data not supported\n{what} has dtype {values.dtype}")

@@ -1,0 +1,229 @@
+"""Text that is meant as numbers or dates, but not read so: what is said of it, by both ways in."""
+
+import datetime
+
+import numpy as np
+import pytest
+
+from fastnn import InvalidInput
+from fastnn.tabular.cells import cells_of
+from fastnn.tabular.fields import Fields
+from fastnn.tabular.hints import compact_date, text_hint
+from fastnn.tabular.label import Label
+from fastnn.tabular.preparation import Choices, Columns
+from fastnn.tabular.table import Table
+
+NUMBERS = [f"{number:.1f}" for number in np.random.default_rng(0).lognormal(3, 1, 120)]
+DAYS = [datetime.date(2018, 1, 1) + datetime.timedelta(37 * day) for day in range(60)]
+
+
+def column(cells):
+    found = np.empty(len(cells), object)
+    found[:] = cells
+    return found
+
+
+def of_numbers(form):
+    return column([form.format(number) for number in NUMBERS])
+
+
+def of_days(form):
+    return column([day.strftime(form) for day in DAYS])
+
+
+def with_others(cells, other, every=3):
+    return column([other if row % every == 0 else cell for row, cell in enumerate(cells)])
+
+
+@pytest.mark.parametrize(
+    ("form", "what"),
+    [
+        ("{} kg", "a unit or a sign beside them"),
+        ("{}GB", "a unit or a sign beside them"),
+        ("{} km/h", "a unit or a sign beside them"),
+        ("{} m2", "a unit or a sign beside them"),
+        ("{}\u00b0C", "a unit or a sign beside them"),
+        ("USD {}", "a unit or a sign beside them"),
+        ("{} EUR", "a unit or a sign beside them"),
+        ("R$ {}", "a unit or a sign beside them"),
+        ("~{}", "a unit or a sign beside them"),
+        ("'{}'", "a unit or a sign beside them"),
+        ("{}k", "a unit or a sign beside them"),
+        ("\u20b9{}", "the sign of a currency"),
+        ("({})", "a minus behind or brackets around negative ones"),
+        ("(${})", "a minus behind or brackets around negative ones"),
+        ("{}-", "a minus behind or brackets around negative ones"),
+    ],
+)
+def test_numbers_with_something_beside_them_are_said(form, what):
+    cells = of_numbers(form)
+    hint = text_hint(cells)
+    assert hint.what.startswith(f"all values are numbers with {what}") and hint.kind == "numbers"
+    assert hint.what.endswith(f"such as {min(cells)!r}")
+
+
+@pytest.mark.parametrize("other", ["-", "..", "unknown", "0000-00-00", "see notes"])
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [(NUMBERS, "numbers"), ([f"{day}" for day in DAYS], "dates")],
+    ids=["numbers", "dates"],
+)
+def test_other_texts_among_numbers_and_dates_are_said(cells, what, other):
+    hint = text_hint(with_others(cells, other))
+    count = len(cells) - len(cells[::3])
+    assert hint.what == (
+        f"{count} of {len(cells)} values are {what} and the others are not, such as {other!r}"
+    )
+    assert hint.kind == what
+
+
+@pytest.mark.parametrize(
+    "form", ["%d.%m.%y", "%y-%m-%d", "%d-%m-%y", "%d. M\u00e4rz %Y", "%Y\u5e74%m\u6708%d\u65e5"]
+)
+def test_dates_in_a_form_that_is_not_read_are_said(form):
+    assert "all values seem to be dates" in text_hint(of_days(form)).what
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["red", "green"] * 9,
+        [f"A{row}" for row in range(40)],
+        [f"{row}{letter}" for row in range(20) for letter in "ABCDEF"],  # seats
+        [f"{row}.{row % 7}.{row % 3}" for row in range(40)],  # versions
+        [f"192.168.{row}.1" for row in range(40)],
+        [f"{row}-{row + 4}" for row in range(0, 100, 5)],  # ranges
+        [f"{hour}{half}" for hour in range(1, 13) for half in ("am", "pm")],
+        [f"Room {row}, left" for row in range(40)],
+        [f"customer {row}" for row in range(40)],
+        ["36 months", "60 months"] * 9,
+        ["1", "2", "3", "S", "M", "L"] * 9,
+        [],
+    ],
+    ids=lambda cells: str(cells[0]) if cells else "none",
+)
+def test_words_and_codes_have_no_hint(cells):
+    assert text_hint(column(cells)) is None
+
+
+@pytest.mark.parametrize("form", ["%Y%m%d", "%Y%m", "%Y%m%d%H%M", "%Y%m%d%H%M%S"])
+def test_whole_numbers_that_are_dates_are_told_from_others(form):
+    numbers = np.array([float(day.strftime(form)) for day in DAYS])
+    assert compact_date(numbers) == DAYS[0].strftime(form)
+    assert compact_date(np.append(numbers, np.nan)) == DAYS[0].strftime(form)
+    for wrong in (numbers + 0.5, numbers + 60, -numbers, numbers * 1000, numbers[:5]):
+        assert not compact_date(wrong)
+    assert not compact_date(np.full(20, np.nan)) and not compact_date(np.zeros(0))
+
+
+def test_the_command_says_it_with_its_options():
+    columns = {
+        "weight": of_numbers("{} kg"),
+        "height": with_others(NUMBERS, "-"),
+        "day": np.array([float(day.strftime("%Y%m%d")) for day in [*DAYS, *DAYS]]),
+    }
+    _, said = Columns.learn(Table(columns, 120), Choices())
+    text = "\n".join(said)
+    assert "warning: 'weight' is read as text: all values are numbers with a unit" in text
+    assert "or pass --category weight if these are names" in text
+    assert "warning: 'height' is read as text: 80 of 120 values are numbers" in text
+    assert "warning: 'day' is read as numbers: all values seem to be dates" in text
+    _, said = Columns.learn(
+        Table(columns, 120), Choices(categories=["weight", "height"], numbers=["day"])
+    )
+    assert "warning" not in "\n".join(said)
+    with pytest.raises(InvalidInput, match="these are no classes; all values are numbers with a u"):
+        Label.learn("y", of_numbers("{} kg"))
+
+
+def test_dates_may_have_dots_after_the_year():
+    made, said = Columns.learn(Table({"day": of_days("%Y.%m.%d")}, 60), Choices())
+    same, _ = Columns.learn(Table({"day": of_days("%Y-%m-%d")}, 60), Choices())
+    assert made.rules[0].days == same.rules[0].days and not said
+
+
+pd = pytest.importorskip("pandas")
+
+
+def learn(**columns):
+    return Fields.learn(cells_of(pd.DataFrame(columns)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "match"),
+    [
+        (of_numbers("${}"), "'x' is read as categories: all values are numbers with the sign of a"),
+        (of_numbers("{} %"), "numbers with a percent sign, .*pandas.to_numeric"),
+        (of_numbers("{} kg"), "numbers with a unit"),
+        (with_others([*map(float, NUMBERS)], "-"), "80 of 120 values are numbers and the others"),
+        (of_days("%d.%m.%y"), "seem to be dates .*pandas.to_datetime"),
+        (np.array([int(day.strftime("%Y%m%d")) for day in DAYS]), "'x' is read as numbers: all v"),
+    ],
+)
+def test_estimators_of_tables_warn_of_it(cells, match):
+    with pytest.warns(UserWarning, match=match):
+        learn(x=cells, n=np.arange(len(cells)))
+    frame = pd.DataFrame({"x": cells, "n": np.arange(len(cells))})
+    if cells.dtype == object:
+        Fields.learn(cells_of(frame), categorical=[0])  # says nothing
+
+
+@pytest.mark.parametrize(
+    "cells", [np.ones(30), np.full(30, np.nan), np.full(30, "a"), [f"u{row}" for row in range(30)]]
+)
+def test_a_table_of_which_nothing_can_be_learnt_warns(cells):
+    with pytest.warns(UserWarning, match="no column is left to learn from"):
+        learn(x=cells)
+    learn(x=cells, n=np.arange(30))  # says nothing
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, object, "M8[D]", "m8[s]"])
+def test_masked_cells_are_missing(dtype):
+    values = np.arange(24).reshape(12, 2).astype(dtype)
+    mask = np.zeros(values.shape, bool)
+    mask[3, 0] = mask[5, 1] = True
+    cells = cells_of(np.ma.masked_array(values, mask))
+    found = Fields.learn(cells).code(cells).numbers
+    assert np.isnan(found[3, 0]) and np.isnan(found).any(axis=1).sum() == 2
+    without = cells_of(np.ma.masked_array(values))
+    assert np.array_equal(Fields.learn(without).code(without).numbers[[0]], found[[0]])
+
+
+@pytest.mark.parametrize(
+    ("X", "match"),
+    [
+        (pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]), "columns 0 and 2 are both called 'a'"),
+        ({"a": [1, 2]}, "X is a dict of columns; pass pandas.DataFrame"),
+        ([{"a": 1}, {"a": 2}], "X is a list of dicts; pass pandas.DataFrame"),
+        ([[1, 2], [3]], "X: row 1 has 1 values, and row 0 has 2"),
+        (np.array([(1, 2.0)], [("a", int), ("b", float)]), "X is an array of records"),
+    ],
+)
+def test_what_is_no_table_is_said_by_what_it_is(X, match):
+    with pytest.raises(InvalidInput, match=match):
+        cells_of(X)
+
+
+def test_complex_numbers_are_refused_in_columns_of_objects_too():
+    with pytest.raises(InvalidInput, match="column 'x' has complex numbers"):
+        learn(x=column([1j, 2.0] * 9))
+
+
+def test_estimators_refuse_masked_labels_and_weights_and_take_any_numbers_as_labels():
+    pytest.importorskip("sklearn", "1.6")
+    from fastnn import TabularClassifier, TabularRegressor
+
+    X, y = np.arange(40.0).reshape(-1, 1), np.arange(40) % 2
+    half = np.arange(40) < 20
+    masked = np.ma.masked_array(np.ones(40), half)
+    with pytest.raises(InvalidInput, match="y has masked values"):
+        TabularRegressor().fit(X, masked)
+    with pytest.raises(InvalidInput, match="sample_weight has masked values"):
+        TabularClassifier().fit(X, y, sample_weight=masked)
+    settings = {"n_members": 1, "max_iter": 1, "random_state": 0}
+    mixed = column([1, 2.0] * 20)
+    assert TabularClassifier(**settings).fit(X, mixed).classes_.tolist() == [1.0, 2.0]
+    shown = np.ma.masked_array(X, half[:, None])
+    model = TabularRegressor(**settings).fit(X, X[:, 0])
+    gaps = np.where(half[:, None], np.nan, X)
+    assert np.array_equal(model.predict(shown), model.predict(gaps))
