@@ -250,3 +250,73 @@ def test_digits_after_a_decimal_comma_are_no_thousands(cells, here, capsys):
     assert train("data.csv") == 0
     error = capsys.readouterr().err
     assert "numbers with the decimal mark ','" in error and "thousands" not in error
+
+
+def lines_of(delimiter=","):
+    rows = (f"{n:.3f}{delimiter}{sign}" for n, sign in zip(NUMBERS, SIGNS, strict=True))
+    return [f"a{delimiter}y", *rows]
+
+
+@pytest.mark.parametrize(
+    ("before", "count"),
+    [
+        (["# made on Monday"], 1),
+        (["# made on Monday", "# by hand, with care, and slowly", "# units: m"], 3),
+        (["| of a survey"] * 5, 5),
+    ],
+)
+def test_comments_before_a_table_are_left_out_and_said(before, count, here, capsys):
+    (here / "plain.csv").write_text("\n".join(lines_of()), "utf-8")
+    (here / "data.csv").write_text("\n".join([*before, *lines_of()]), "utf-8")
+    assert train("plain.csv") == 0
+    assert train("data.csv") == 0
+    said = capsys.readouterr().err
+    lines = "line" if count == 1 else "lines"
+    assert said.count("60 rows, 2 columns") == 2
+    assert f"{count} {lines} of comment before the table left out" in said
+    assert main(["predict", "model.safetensors", "data.csv"]) == 0
+    found = capsys.readouterr().out
+    assert main(["predict", "model.safetensors", "plain.csv"]) == 0
+    assert found == capsys.readouterr().out
+
+
+def test_a_header_that_begins_with_a_number_sign_is_one(here, capsys):
+    lines = lines_of()
+    (here / "data.csv").write_text("\n".join(["#a,y", *lines[1:]]), "utf-8")
+    assert train("data.csv") == 0
+    said = capsys.readouterr().err
+    assert "1 number: '#a'" in said and "comment" not in said
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "^"])
+def test_the_line_of_spreadsheets_that_names_the_delimiter_is_followed(delimiter, here, capsys):
+    text = "\r\n".join([f"sep={delimiter}", *lines_of(delimiter)])
+    (here / "data.csv").write_text(text, "utf-8-sig", newline="")
+    assert train("data.csv") == 0
+    said = capsys.readouterr().err
+    assert "60 rows, 2 columns" in said and "1 number: 'a'" in said
+    assert main(["predict", "model.safetensors", "data.csv"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('[{"a": 1, "y": "b"}]', "JSON; save it as CSV"),
+        ('{"a": 1, "y": "b"}\n{"a": 2, "y": "c"}\n', "JSON; save it as CSV"),
+        ("[\n  [1, 2],\n  [3, 4]\n]", "JSON; save it as CSV"),
+        ("<!DOCTYPE html>\n<html><body>not found</body></html>", "a page of HTML or XML"),
+        ('\n<?xml version="1.0"?>\n<rows/>', "a page of HTML or XML"),
+    ],
+)
+def test_json_and_pages_are_named(text, what, here, capsys):
+    for name, mark in (("data.csv", ""), ("data", "\ufeff")):
+        (here / name).write_text(mark + text, "utf-8")
+        assert train(name) == 2
+        assert f"{name} is no table but {what}" in capsys.readouterr().err
+
+
+def test_data_in_the_place_of_a_model_are_named(here, capsys):
+    (here / "data.csv").write_text("\n".join(lines_of()), "utf-8")
+    assert train("data.csv") == 0
+    assert main(["predict", "data.csv", "model.safetensors"]) == 2
+    assert "MODEL comes first, then DATA" in capsys.readouterr().err

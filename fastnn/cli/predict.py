@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import screen
 from fastnn.cli.data import add_data, called, check_output, say_all
-from fastnn.errors import InvalidInput
+from fastnn.errors import CorruptFile, InvalidInput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +81,15 @@ def _loaded(options: argparse.Namespace) -> tuple[Described, Blocks]:
     from fastnn.cli.blocks import Blocks
     from fastnn.cli.model import load
 
-    model = load(options.model, options.target, options.threads)
+    try:
+        model = load(options.model, options.target, options.threads)
+    except CorruptFile:
+        if not options.data.endswith(".safetensors"):
+            raise
+        raise InvalidInput(
+            f"{options.model} is no model, and {options.data} seems to be one: MODEL comes first, "
+            "then DATA"
+        ) from None
     if getattr(options, "proba", False) and model.unlikely:
         raise InvalidInput(f"--proba: there are no probabilities, since {model.unlikely}")
     return model, Blocks(model, options)

@@ -243,7 +243,8 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> InvalidInput:
     names = list(known)
     written = shown(name).strip("'\"").lower()
     near = [_ELSEWHERE[written]] if _ELSEWHERE.get(written) in names else []
-    for other in difflib.get_close_matches(written, names, n=len(names), cutoff=0.4):
+    text = written if isinstance(name, str) else ""  # nobody meant "hinge" by None
+    for other in difflib.get_close_matches(text, names, n=len(names), cutoff=0.4):
         if other not in near:
             near.append(other)
     ordered = near + [other for other in names if other not in near]

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import itertools
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,8 @@ _DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
 _SAMPLED_ROWS, _SAMPLED_TEXT = 50, 1 << 20
 _FIRST_ROWS = 3  # as many as tell whether the first one is a title
+_MOST_COMMENTS = 50
+_SEPARATOR = re.compile(r"sep=(.)\s*\r?\n")  # the first line of some spreadsheets
 _READ = 1 << 20  # bytes at a time
 _MARKED = 4096  # that tell the encoding
 _MARKS = {
@@ -67,14 +70,16 @@ def blocks_of_text(
         sample += chunk
         if len(sample) > _SAMPLED_TEXT:
             break
-    delimiter = reading.delimiter or _delimiter(name, sample)
+    separator = _SEPARATOR.match(sample)
+    delimiter = reading.delimiter or (separator[1] if separator else _delimiter(name, sample))
     if reading.delimiter is None and delimiter != ",":
-        said.append(f"values are separated by {_NAMED[delimiter]}")
+        said.append(f"values are separated by {_NAMED.get(delimiter, repr(delimiter))}")
     lines = _Rows(name, itertools.chain([sample], chunks), delimiter, most)
     rows = lines.take(None if cells is None else _FIRST_ROWS)
-    # A comment or a title of one cell before a table, as in UCI's adult.test.
-    if len(rows) > 2 and len(rows[0][1]) == 1 and rows[0][1][0].lstrip().startswith(("|", "#")):
-        del rows[0]
+    if separator:
+        rows = [*rows[1:], *lines.take(1)]
+    if comments := _take_comments(rows, lines):
+        said.append(f"{counted(comments, 'line')} of comment before the table left out")
     if not rows:
         raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
     first_line, first = rows[0]
@@ -132,6 +137,32 @@ def blocks_of_text(
         yield Table(_columns(names, rows), len(rows), numbered, begin + np.arange(len(rows)))
         begin += len(rows)
         rows = [] if cells is None else lines.take(1)
+
+
+def _take_comments(rows: list[tuple[int, list[str]]], lines: _Rows) -> int:
+    """Take comments before a table out of its first rows, and return how many these were.
+
+    They begin with "#" or "|", as the title in UCI's adult.test, and are not as wide as the table;
+    more rows are read where all so far are comments.
+    """
+
+    def is_marked(row: tuple[int, list[str]]) -> bool:
+        return row[1][0].lstrip().startswith(("|", "#"))
+
+    while rows and is_marked(rows[-1]) and len(rows) < _MOST_COMMENTS and (more := lines.take(1)):
+        rows += more
+    if not rows:
+        return 0
+    if is_marked(rows[0]):
+        rows += lines.take(2)
+    width = len(rows[: 2 * _MOST_COMMENTS][-1][1])
+    count = 0
+    while len(rows) > 2 and is_marked(rows[0]) and (width > 1 or not count):
+        if len(rows[0][1]) == width > 1:
+            break
+        del rows[0]
+        count += 1
+    return count
 
 
 def _columns(names: list[str], rows: list[tuple[int, list[str]]]) -> dict[str, np.ndarray]:

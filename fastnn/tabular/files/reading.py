@@ -38,6 +38,15 @@ _FOREIGN = {
     b"\x80\x04": "a pickle, which could run anything; save it as CSV, Parquet or .npz",
     b"\x80\x05": "a pickle, which could run anything; save it as CSV, Parquet or .npz",
 }
+_MARKED = 4096  # bytes
+_FOREIGN_TEXT = {
+    re.compile(rb"[\[{]\s*[\[{\"\]}]"): (
+        "JSON; save it as CSV, as with pandas.read_json(...).to_csv(...)"
+    ),
+    re.compile(rb"<(!doctype|html|\?xml)", re.IGNORECASE): (
+        "a page of HTML or XML; download the table itself, or save it as CSV"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -340,6 +349,10 @@ def _format(name: str, content: bytes) -> str:
         return "npz"
     for start, what in _FOREIGN.items():
         if content.startswith(start):
+            raise InvalidInput(f"{name} is no table but {what}")
+    start = content[:_MARKED].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for pattern, what in _FOREIGN_TEXT.items():
+        if pattern.match(start):
             raise InvalidInput(f"{name} is no table but {what}")
     for form in ("parquet", "npz", "npy"):
         if plain.endswith(f".{form}"):
