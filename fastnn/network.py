@@ -99,7 +99,7 @@ class Dense(Layer):
     bias_rate_factor
         What the learning rate of b is multiplied by beside that, at least 0. With 0.01 an intercept
         moves 100 times less, as scikit-learn's linear models have it on sparse rows; with 0 it
-        stays what it is.
+        stays what it is, while its gradient counts in `clip_norm` and its moments go on.
     bias_init
         How b starts: None for zeros, a number for all of it, a name from
         `fastnn.initializers.INITIALISERS` for draws from the distribution that has this name for W

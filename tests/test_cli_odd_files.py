@@ -262,6 +262,7 @@ def lines_of(delimiter=","):
     [
         (["# made on Monday"], 1),
         (["# made on Monday", "# by hand, with care, and slowly", "# units: m"], 3),
+        (["# by hand, slowly", "# units: m"], 2),
         (["| of a survey"] * 5, 5),
     ],
 )
@@ -280,9 +281,12 @@ def test_comments_before_a_table_are_left_out_and_said(before, count, here, caps
     assert found == capsys.readouterr().out
 
 
-def test_a_header_that_begins_with_a_number_sign_is_one(here, capsys):
-    lines = lines_of()
-    (here / "data.csv").write_text("\n".join(["#a,y", *lines[1:]]), "utf-8")
+@pytest.mark.parametrize(
+    ("header", "end"), [("#a,y", ""), ("#a,y", ","), ("#a,y,", ""), ("#a,y,", ",")]
+)
+def test_a_header_that_begins_with_a_number_sign_is_one(header, end, here, capsys):
+    lines = [line + end for line in lines_of()]
+    (here / "data.csv").write_text("\n".join([header, *lines[1:]]), "utf-8")
     assert train("data.csv") == 0
     said = capsys.readouterr().err
     assert "1 number: '#a'" in said and "comment" not in said

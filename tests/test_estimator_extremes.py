@@ -63,6 +63,7 @@ def use(model, X, y):
             model.fit(X, y)
         except ValueError as error:  # Diverged, too
             assert str(error)
+            assert X is not ROWS or (y is not LABELS and y is not NUMBERS)
             return
         assert np.isfinite(model.predict(X)).all() or y is LABELS
         assert not np.isnan(model.score(X, y))
@@ -134,6 +135,16 @@ def test_r2_of_predictions_out_of_all_proportion():
     for wrong in (np.nan, np.inf):
         with pytest.raises(ValueError, match="Input"):
             model.score(ROWS, np.where(NUMBERS > 1, wrong, NUMBERS * 1e200))
+
+
+def test_r2_of_a_column_is_that_of_its_numbers():
+    model = Given()
+    model.given = NUMBERS[::-1] * 1e200
+    row = model.score(ROWS, NUMBERS * 1e200)
+    assert np.isfinite(row)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.score(ROWS, NUMBERS[:, None] * 1e200) == row
 
 
 def test_targets_that_float32_does_not_hold_are_refused_before_they_are_standardized():

@@ -142,22 +142,23 @@ def test_an_intercept_that_is_not_fitted_stays_what_it_is(case, call, begun, for
             np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("dtype", "given"), [("float64", 8), ("float32", 8), (None, 8), (None, 4)])
 @pytest.mark.parametrize("name", KINDS)
-def test_an_intercept_is_none_where_sums_are_rounded(name, dtype):
+def test_an_intercept_is_none_where_sums_are_rounded(name, dtype, given):
     """With `standardize`, intercept_ is a sum that stands for no intercept inside."""
-    y = KINDS[name]
+    rows, y = X.astype(f"f{given}"), KINDS[name]
+    far = (rows * [1, 1e3, 1] + [1e3, 2, -5]).astype(rows.dtype)
     model = getattr(fastnn, name)(
         random_state=0, max_iter=3, tol=None, target="numpy", fit_intercept=False, standardize=True,
         warm_start=True, dtype=dtype,
-    ).fit(X * [1, 1e3, 1] + [1e3, 2, -5], y)  # fmt: skip
+    ).fit(far, y)  # fmt: skip
     for _ in range(3):
-        model.fit(X * [1, 1e3, 1] + [1e3, 2, -5], y)
+        model.fit(far, y)
         assert not model._trainer.network.dense[0].bias
     # One that is there stays, in the units inside, where the scaling is the same.
-    model.set_params(fit_intercept=True).fit(X * 3 + 1, y)
+    model.set_params(fit_intercept=True).fit(rows * 3 + 1, y)
     inside = model._trainer.parameters[0][1]
-    model.set_params(fit_intercept=False).fit(X * 3 + 1, y)
+    model.set_params(fit_intercept=False).fit(rows * 3 + 1, y)
     np.testing.assert_allclose(model._trainer.parameters[0][1], inside, rtol=1e-4)
     assert inside.any()
 

@@ -15,9 +15,9 @@ from restarts import RESTARTS, WORKLOADS, seconds_of
 ROUNDS = 7
 
 TEXT = """\
-Restarts and one network are trained in turns; medians. On 2 cores the ratio is 8 where all is
-compiled code. What Python does for an epoch, a microsecond or two, one thread does at a time: where
-an epoch is a single step of 4 rows that is most of it, and restarts gain nothing by threads. A
+Restarts and one network are trained in turns; medians. On 2 cores the ratio is about 8 where all
+is compiled code. What Python does for an epoch, a microsecond or two, one thread does at a time:
+where an epoch is a single step of 4 rows that is most of it, and restarts hardly gain by threads. A
 shared machine may not give all its cores at a time: that is what processes on all of them count
 together beside what one counts alone. By CPU time is what the ratio would be if all cores were the
 restarts' own and no thread ever waited for another."""

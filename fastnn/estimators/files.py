@@ -32,10 +32,11 @@ class ScoredNumbers(RegressorMixin):
         predicted = self.predict(X)
         with np.errstate(invalid="ignore"):  # of a sum that tells what is finite
             numbers = check_array(numbers, ensure_2d=False, dtype="numeric", input_name="y")
-        if numbers.shape != predicted.shape:  # which is refused
+        columns, found = (each.reshape(len(each), -1) for each in (numbers, predicted))
+        if columns.shape != found.shape:  # which is refused
             return float(r2_score(numbers, predicted, sample_weight=sample_weight))
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, numbers)
-        return r2(numbers.reshape(len(numbers), -1), predicted.reshape(len(numbers), -1), weights)
+        return r2(columns, found, weights)
 
 
 def opened(value: Any, what: str) -> Any:

@@ -57,7 +57,7 @@ from fastnn.schedules import InverseScaling, Schedule
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
-_ROUNDED = 1 << 10  # times the precision: up to so much of its terms a sum may be rounded
+_ROUNDED = 1 << 4  # times the precision: up to so much of its terms a sum may be rounded
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
 _STORED = 1 << 18  # numbers of X that become those of the weights at a time
 _NO_LARGER = np.iinfo(np.int32).max
@@ -510,15 +510,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W (features, outputs) and b (outputs,) as they are trained."""
         size = np.abs(b)  # of what b is the sum of, whose rounding is no intercept
+        eps = max(np.finfo(np.result_type(each, "f2")).eps for each in (W, b, self.dtype or "f8"))
         if self._y_scaling is not None:
             mean, scale = self._y_scaling.mean, self._y_scaling.scale
             W, b, size = W / scale, (b - mean) / scale, (size + np.abs(mean)) / scale
         if self._scaling is not None:
-            mean = self._scaling.mean
-            b, size = b + mean @ W, size + np.abs(mean) @ np.abs(W)
+            b, size = b + self._scaling.mean @ W, size + np.abs(self._scaling.mean) @ np.abs(W)
             W = W * self._scaling.scale[:, None]
         if not self.fit_intercept and self._scaling is not None:
-            b = np.where(np.abs(b) > _ROUNDED * np.finfo(self.dtype or W.dtype).eps * size, b, 0.0)
+            b = np.where(np.abs(b) > _ROUNDED * eps * size, b, 0.0)
         return W, b
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:

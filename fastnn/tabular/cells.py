@@ -84,7 +84,7 @@ def cells_of(X: Any, what: str = "X") -> Cells:
 
 def _without_mask(array: np.ndarray) -> np.ndarray:
     """Return an array in which masked values are missing ones, whatever is under the mask."""
-    if not isinstance(array, np.ma.MaskedArray) or not np.ma.is_masked(array):
+    if array.dtype.names or not isinstance(array, np.ma.MaskedArray) or not np.ma.is_masked(array):
         return array
     absent: Any = {"f": np.nan, "M": "NaT", "m": "NaT"}.get(array.dtype.kind)
     filled = np.array(array.data, None if absent else object)

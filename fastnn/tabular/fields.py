@@ -408,11 +408,14 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
         texts = np.empty(len(cells), object)
         texts[:] = [cell if isinstance(cell, str) else str(cell) for cell in cells]
         if hint := text_hint(texts):
-            how = "numeric" if hint.kind == "numbers" else "datetime"
-            text = (
-                f"read as categories: {hint.what}; make {hint.kind} of them, as with "
-                f"pandas.to_{how}, and leave missing what is unknown, {advice}"
-            )
+            how = 'pandas.to_datetime(column, format=..., errors="coerce")'
+            if hint.kind == "numbers":
+                how = (
+                    "column.str.replace, so that only numbers with a decimal point are left, and "
+                    'pandas.to_numeric(column, errors="coerce")'
+                )
+            make = f"make {hint.kind} of them, as with {how}"
+            text = f"read as categories: {hint.what}; {make}, {advice}"
     if text:
         # Whoever calls fit.
         warnings.warn(f"column {name} is {text}", UserWarning, stacklevel=6)
@@ -422,7 +425,8 @@ def _tells_nothing(field: Field, values: np.ndarray) -> bool:
     """Return whether a column is not used, or one number in all rows."""
     if field.kind != "number" or values.dtype == object:
         return field.kind == "unused"
-    return len(np.unique(values[~np.isnan(values)])) < 2
+    known = values[~np.isnan(values)]
+    return not len(known) or bool(known.min() == known.max())
 
 
 def _readable(texts: Counter[str], kind: str) -> int:

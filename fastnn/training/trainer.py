@@ -407,7 +407,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
             Once, at the end, where the network does no better than a constant (the mean of y, say)
             and the reason is known: a layer all of whose units have died, or columns of X or y that
             are beyond 100, below 0.01, or more than 100 times apart. It names them, and says what
-            to do.
+            to do. A trainer that is trained on at the same line does not say the same again.
         """
         tell = partial(warn, told=self._told)
         return self._fit_in_turn(

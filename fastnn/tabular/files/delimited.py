@@ -24,7 +24,7 @@ _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": 
 _SAMPLED_ROWS, _SAMPLED_TEXT = 50, 1 << 20
 _FIRST_ROWS = 3  # as many as tell whether the first one is a title
 _MOST_COMMENTS = 50
-_SEPARATOR = re.compile(r"sep=(.)\s*\r?\n")  # the first line of some spreadsheets
+_SEPARATOR = re.compile(r'sep=([^\r\n"\w])\s*\r?\n')  # the first line of some spreadsheets
 _READ = 1 << 20  # bytes at a time
 _MARKED = 4096  # that tell the encoding
 _MARKS = {
@@ -142,8 +142,8 @@ def blocks_of_text(
 def _take_comments(rows: list[tuple[int, list[str]]], lines: _Rows) -> int:
     """Take comments before a table out of its first rows, and return how many these were.
 
-    They begin with "#" or "|", as the title in UCI's adult.test, and are not as wide as the table;
-    more rows are read where all so far are comments.
+    They begin with "#" or "|", as the title in UCI's adult.test. The last of them is the header if
+    it is as wide as most rows; more rows are read where all so far are comments.
     """
 
     def is_marked(row: tuple[int, list[str]]) -> bool:
@@ -155,10 +155,11 @@ def _take_comments(rows: list[tuple[int, list[str]]], lines: _Rows) -> int:
         return 0
     if is_marked(rows[0]):
         rows += lines.take(2)
-    width = len(rows[: 2 * _MOST_COMMENTS][-1][1])
+    widths = Counter(_width(row[1]) for row in rows[: 2 * _MOST_COMMENTS] if not is_marked(row))
+    width = max(widths, key=widths.__getitem__, default=0)
     count = 0
-    while len(rows) > 2 and is_marked(rows[0]) and (width > 1 or not count):
-        if len(rows[0][1]) == width > 1:
+    while is_marked(rows[0]) and (len(rows) > 1 if width > 1 else len(rows) > 2 and not count):
+        if _width(rows[0][1]) == width > 1 and not is_marked(rows[1]):
             break
         del rows[0]
         count += 1

@@ -55,8 +55,8 @@ TILE_FIELDS = 5
 SHARED_BYTES = 64 << 10
 # One thread alone takes a block of rows through all layers up to this size.
 ALONE_BYTES = 1 << 20
-# Up to this many threads each gather the whole batch for themselves, if it is no larger than that:
-# a larger one leaves the second-level cache in any case.
+# Up to this many threads each gather the whole batch for themselves, if it is no larger than that
+# or read in place: a larger copy leaves the second-level cache in any case.
 OWN_INPUT_THREADS, OWN_INPUT_BYTES = 3, 1 << 20
 # A first layer of up to this many units reads rows in place; wider ones reuse a copy often enough.
 IN_PLACE_UNITS = 512
