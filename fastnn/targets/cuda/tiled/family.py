@@ -33,7 +33,7 @@ from fastnn.targets.cuda.host.plan import (
     make_plan,
 )
 from fastnn.targets.cuda.tiled.gemm import shared_bytes
-from fastnn.targets.cuda.tiled.layer_products import make_product
+from fastnn.targets.cuda.tiled.layer_products import by_four, make_product
 from fastnn.targets.cuda.tiled.phases import (
     COLUMN_THREADS,
     COLUMNS,
@@ -307,6 +307,6 @@ class Tiled:
         else:
             rows = shape[0] if tiled is None else tiled
             tile, _ = best_tile(rows, *shape[1:], dtype, precision, self._limits)
-        kernel = make_product(self._recipe, precision, kind, tile, training)
+        kernel = make_product(self._recipe, precision, kind, tile, training, by_four(precision))
         self._asked[kernel] = shared_bytes(dtype, precision, tile)
         return kernel, tiles(*shape[:2], tile), tile.threads, layer

@@ -20,12 +20,23 @@ from fastnn.targets.cuda.tiled.phases import make_place
 from fastnn.targets.cuda.tiled.tiling import bounds_of
 
 
+def by_four(precision: str) -> bool:
+    """Return whether what follows a product is done four numbers at a time, not for float64.
+
+    On tensor cores the sums are a smaller part of the work, and what follows them a larger one.
+    Else threads have half as many registers: some rules would not leave enough for four numbers.
+    """
+    return precision != "float32"
+
+
 @cache
-def make_product(recipe: Recipe, precision: str, kind: str, tile: Any, training: bool) -> Any:
+def make_product(
+    recipe: Recipe, precision: str, kind: str, tile: Any, training: bool, four: bool
+) -> Any:
     """Return the kernel of one product of a step, which takes what `make_kernels` says.
 
     "forward" of a layer: Z = X W + b and the activation; "backward": the derivatives by z of the
-    layer before it; "update": the gradient of W and the rule.
+    layer before it; "update": the gradient of W and the rule. `four`: see `by_four`.
     """
     o = make_operations(recipe)
     dtype = np.dtype(recipe.dtype)
@@ -103,10 +114,6 @@ def make_product(recipe: Recipe, precision: str, kind: str, tile: Any, training:
             (INPUT, LDX, DELTA, LDN),
         ),
     }[kind]  # fmt: skip
-    # On tensor cores the sums are a smaller part of the work, and what follows them a larger one:
-    # it is done four numbers at a time. Else threads have half as many registers, of which some
-    # rules would not leave enough for that.
-    four = precision != "float32"
     gemm = make_gemm(form, dtype, precision, tile, begin, end, end4 if four else None)
     sizes, (a, lda, b, ldb), of_weights = inner(sizes), fields, kind != "update"
 
@@ -123,4 +130,4 @@ def make_product(recipe: Recipe, precision: str, kind: str, tile: Any, training:
 
     product.__name__ = kind
     bounds = bounds_of(dtype, tile)
-    return kernel(product, kind, recipe, precision, tile, training, launch_bounds=bounds)
+    return kernel(product, kind, recipe, precision, tile, training, four, launch_bounds=bounds)
