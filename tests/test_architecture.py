@@ -52,8 +52,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words", "dates", "edges", "categories", "cells"),
-        ("durations", "hints"),
+        ("table", "words", "dates", "edges", "categories", "zones"),
+        ("durations", "hints", "cells"),
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance", "met"),
         ("preparation",),

@@ -140,10 +140,13 @@ class Described(ABC):
             )
         if plan.numbered != data.numbered:
             said.append("columns are taken in their order, since one of the files has no names")
+        zoned = frozenset(
+            name for name, old in zip(names, columns, strict=True) if old in data.zoned
+        )
         columns = dict(zip(names, columns.values(), strict=True))
         if labels is not None:
             columns[label] = labels
-        return Table(columns, data.rows, plan.numbered, data.places)
+        return Table(columns, data.rows, plan.numbered, data.places, zoned)
 
     def _numbered(self, data: Matrix, said: list[str]) -> Table:
         """Return a matrix as a table of numbered columns, and its labels after them."""

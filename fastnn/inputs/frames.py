@@ -48,6 +48,8 @@ class Column(NamedTuple):
         Returns the values, an array (n,) of any dtype. Those of objects may be anything.
     remedy
         What to do where the values are no numbers and `read` is not to be called; else "".
+    zoned
+        Whether its type is one of dates with a time zone, which arrays have in UTC.
     """
 
     label: Any
@@ -55,6 +57,7 @@ class Column(NamedTuple):
     dtype: np.dtype[Any] | None
     read: Callable[[], np.ndarray]
     remedy: str = ""
+    zoned: bool = False
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,9 @@ def _pandas_column(
         known = dtype.subtype if dtype.subtype.kind in "biuf" else None
         return Column(label, name, known, lambda: np.asarray(series().array.to_dense()))
     if getattr(dtype, "type", None) is str or kind in "mM":
-        return Column(label, name, None, read, REMEDIES[kind if kind in "mM" else "U"])
+        zone = getattr(getattr(dtype, "pyarrow_dtype", dtype), "tz", None)
+        remedy = REMEDIES[kind if kind in "mM" else "U"]
+        return Column(label, name, None, read, remedy, zone is not None)
     numbers = getattr(dtype, "numpy_dtype", None)
     if kind in "biuf" and isinstance(numbers, np.dtype):
         return Column(label, name, numbers, lambda: _nullable(series(), numbers))
@@ -316,7 +321,8 @@ def _polars_column(series: Any, label: Any, what: str, place: str) -> Column:
         return Column(label, name, None, lambda: _objects(series.to_list()))
     if not (kind.is_numeric() or kind in (polars.Boolean, polars.Null)):
         remedy = REMEDIES["M" if kind.is_temporal() else "U" if kind == polars.String else "O"]
-        return Column(label, name, None, series.to_numpy, remedy)
+        zoned = getattr(kind, "time_zone", None) is not None
+        return Column(label, name, None, series.to_numpy, remedy, zoned)
     real = polars.Float64
 
     def read() -> np.ndarray:
@@ -352,7 +358,8 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
     if not (exact or types.is_decimal(kind) or types.is_null(kind)):
         text = name in ("string", "large_string", "string_view")
         remedy = REMEDIES["M" if types.is_temporal(kind) else "U" if text else "O"]
-        return Column(label, name, None, lambda: _arrow_values(column), remedy)
+        zoned = getattr(kind, "tz", None) is not None
+        return Column(label, name, None, lambda: _arrow_values(column), remedy, zoned)
 
     def read() -> np.ndarray:
         plain = exact and not column.null_count

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.frames import Frame, frame_of
+from fastnn.tabular.zones import WITH, WITHOUT
 
 _CATEGORICAL = ("category", "categorical", "enum", "dictionary")
 
@@ -29,6 +30,9 @@ class Cells:
         How many there are.
     labels
         What the user knows the columns by, where these did not come with a frame; None: nothing.
+    zones
+        Whether the dates of a column of datetime64 had a zone, `WITH` or `WITHOUT` of
+        `fastnn.tabular.zones`; "" of other columns, whose cells tell.
     """
 
     columns: tuple[np.ndarray, ...]
@@ -36,6 +40,13 @@ class Cells:
     categorical: tuple[bool, ...]
     rows: int
     labels: tuple[str, ...] | None = None
+    zones: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take dates for what has no zone where nothing else is said."""
+        if not self.zones:
+            zones = (WITHOUT * (column.dtype.kind == "M") for column in self.columns)
+            object.__setattr__(self, "zones", tuple(zones))
 
     def __len__(self) -> int:
         """Return how many rows there are."""
@@ -45,7 +56,7 @@ class Cells:
         """Return some rows, by their numbers or where a mask is True."""
         columns = tuple(column[rows] for column in self.columns)
         count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
-        return type(self)(columns, self.names, self.categorical, count, self.labels)
+        return type(self)(columns, self.names, self.categorical, count, self.labels, self.zones)
 
 
 def cells_of(X: Any, what: str = "X") -> Cells:
@@ -116,7 +127,7 @@ def _of_frame(frame: Frame) -> Cells:
             f"columns {labels.index(labels[second])} and {second} are both called "
             f"{labels[second]!r}; rename one"
         )
-    columns = []
+    columns, zones = [], []
     for column in frame.columns:
         values = np.asarray(column.read())
         if values.ndim != 1:
@@ -128,9 +139,11 @@ def _of_frame(frame: Frame) -> Cells:
             values = values.astype(object)
         _check_kind(values, repr(column.label))
         columns.append(values)
+        zone = WITH if column.zoned else WITHOUT
+        zones.append(zone if values.dtype.kind == "M" else "")
     names = tuple(repr(column.label) for column in frame.columns)
     kinds = (column.kind.lower().startswith(_CATEGORICAL) for column in frame.columns)
-    return Cells(tuple(columns), names, tuple(kinds), frame.rows)
+    return Cells(tuple(columns), names, tuple(kinds), frame.rows, None, tuple(zones))
 
 
 def _check_kind(values: np.ndarray, what: str) -> None:

@@ -88,14 +88,26 @@ def date(text: str, form: str) -> np.datetime64:
     >>> date("Tue, 14 Apr 2020 20:31 +0200", "%d %b %Y")
     np.datetime64('2020-04-14T18:31:00.000000')
     """
-    moment = readings(text).get(form)
-    if moment is None:
+    return universal(moment(text, form))
+
+
+def moment(text: str, form: str) -> datetime:
+    """Return the time that a text is, an aware one where it has a zone, or raise `ValueError`."""
+    found = readings(text).get(form)
+    if found is None:
         raise ValueError(text)
+    return found
+
+
+def universal(moment: datetime) -> np.datetime64:
+    """Return a time without its zone, of which it is in UTC where it has one."""
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
     return np.datetime64(moment, "us")
 
 
 def readings(text: str) -> dict[str, datetime]:
-    """Return the time that a text is, in UTC where it has a zone, by all formats that it fits.
+    """Return the time that a text is, by all formats that it fits: one of UTC where it has a zone.
 
     >>> [*readings("01/02/2024")], [*readings("13/02/2024")], readings("soon")
     (['%m/%d/%Y', '%d/%m/%Y'], ['%d/%m/%Y'], {})
@@ -106,7 +118,8 @@ def readings(text: str) -> dict[str, datetime]:
     week = "w" in text[4:6]
     if text[:4].isdigit() and text[4:5] in ("-", "w") and len(text) >= 8 - week:
         try:
-            return {ISO: _universal(datetime.fromisoformat(text.upper()))}
+            whole = datetime.fromisoformat(text.upper())
+            return {ISO: whole if whole.tzinfo is None else whole.astimezone(UTC)}
         except (ValueError, OverflowError):
             pass
     if _CLOCK.fullmatch(text):
@@ -159,7 +172,7 @@ def _months(text: str) -> dict[str, datetime]:
 
 def _valid(days: Mapping[str, tuple[int, int, int]], time: str) -> dict[str, datetime]:
     """Return which of some days (year, month, day) there are, each at a time of day."""
-    after = timedelta(0)
+    after, zone = timedelta(0), None
     if time:
         found = _TIME.fullmatch(time)
         half = found["half"] if found else None
@@ -173,6 +186,8 @@ def _valid(days: Mapping[str, tuple[int, int, int]], time: str) -> dict[str, dat
             hour = hour % 12 + 12 * (half == "p")
         micro = int((found["part"] or "0").ljust(6, "0")[:6])
         after = timedelta(0, second, micro, 0, minute, hour)
+        if found["zone"]:
+            zone = UTC
         if found["sign"]:
             ahead = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
             if ahead >= timedelta(days=1):
@@ -184,7 +199,7 @@ def _valid(days: Mapping[str, tuple[int, int, int]], time: str) -> dict[str, dat
     moments = {}
     for form, day in days.items():
         try:
-            moments[form] = datetime(*day) + after
+            moments[form] = datetime(*day, tzinfo=zone) + after
         except (ValueError, OverflowError):  # no such day
             continue
     return moments
@@ -194,10 +209,6 @@ def _year(digits: str) -> int:
     """Return a year, that of two digits as POSIX has it: 69 is 1969 and 68 is 2068."""
     year = int(digits)
     return year if len(digits) == 4 else year + (1900 if year >= 69 else 2000)
-
-
-def _universal(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def date_format(

@@ -29,11 +29,12 @@ from fastnn.tabular.categories import (
     least_rows,
 )
 from fastnn.tabular.cells import Cells
-from fastnn.tabular.dates import CLOCK, ISO, date, date_format, readings
+from fastnn.tabular.dates import CLOCK, ISO, date_format, moment, readings, universal
 from fastnn.tabular.durations import HOURS, duration, duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.hints import compact_date, text_hint
 from fastnn.tabular.words import code_among, is_missing, number
+from fastnn.tabular.zones import Zones, difference
 
 RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
 _DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
@@ -75,6 +76,8 @@ class Field:
         Whether missing ones are a category.
     other
         Whether rare ones are, which new ones belong to, too.
+    zone
+        Whether dates and times have a time zone, "with" or "without"; "" where nobody knows.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Field:
     words: tuple[str, ...] = ()
     gaps: bool = False
     other: bool = False
+    zone: str = ""
 
     @property
     def width(self) -> int:
@@ -100,17 +104,30 @@ class Field:
     def _kept(self) -> Kept:
         return Kept(self.words, self.gaps, self.other)
 
-    def numbers(self, values: np.ndarray) -> np.ndarray:
-        """Return the numbers (rows, width) of a column, float64, NaN where one is missing."""
+    def numbers(self, values: np.ndarray, zone: str = "") -> np.ndarray:
+        """Return the numbers (rows, width) of a column, float64, NaN where one is missing.
+
+        Parameters
+        ----------
+        zone
+            Of dates that are datetime64; as of `Cells`.
+
+        Raises
+        ------
+        InvalidInput
+            Another kind of values than in training, or dates with a zone and without.
+        """
         if self.kind == "number":
             return numbers_of(values, self.name, self.origin)[:, None]
         if self.kind == "duration":
             return _durations_of(values, self.name, self.form)[:, None]
         if self.kind == "time":
-            seconds = _times_of(values, self.name)
+            seconds = _times_of(values, self.name, self.zone)[0]
             angle = seconds * (2 * np.pi / _DAY_SECONDS)
             return np.stack([seconds, np.cos(angle), np.sin(angle)], axis=1)
-        days = _days(_dates_of(values, self.name, self.form))
+        if values.dtype.kind == "M":
+            _check_zone(values, self.name, self.zone, zone)
+        days = _days(_dates_of(values, self.name, self.form, self.zone)[0])
         cycles = [np.mod(days, _CYCLES[name]) for name in self.cycles]
         return np.stack([days, *cycles], axis=1)
 
@@ -146,14 +163,15 @@ class Fields:
             Infinity in a column, or text among its numbers.
         """
         learnt = []
-        every = zip(cells.columns, cells.names, cells.categorical, strict=True)
-        for place, (values, name, categories) in enumerate(every):
+        every = zip(cells.columns, cells.names, cells.categorical, cells.zones, strict=True)
+        for place, (values, name, categories, zone) in enumerate(every):
             kind, form = "category", ""
             if not categories and place not in categorical:
-                kind, form = _kind(values, name)
+                kind, form, read = _kind(values, name)
+                zone = zone or read
                 if cells.labels is None:  # else the command has said it
                     _warn_of_other_kind(values, name, kind)
-            learnt.append(_learn(values if rows is None else values[rows], name, kind, form))
+            learnt.append(_learn(values if rows is None else values[rows], name, kind, form, zone))
         if all(map(_tells_nothing, learnt, cells.columns)):
             warnings.warn(
                 "no column is left to learn from: each has no values, or one in all rows, or is "
@@ -172,11 +190,13 @@ class Fields:
             Infinity, or another kind of values than there was in training.
         """
         pairs = list(zip(self.fields, cells.columns, strict=True))
+        zones = iter(cells.zones)
         numbers = np.empty((cells.rows, sum(each.width for each in self.fields)))
         first = 0
         for each, values in pairs:
+            zone = next(zones)
             if each.width:
-                numbers[:, first : first + each.width] = each.numbers(values)
+                numbers[:, first : first + each.width] = each.numbers(values, zone)
                 first += each.width
         codes = [each.code(values) for each, values in pairs if each.kind == "category"]
         empty = np.empty((cells.rows, 0), np.int64)
@@ -197,7 +217,8 @@ class Fields:
         kinds: dict[str, Any] = {each.name: each.type for each in fields(Field)}
         made = []
         for values in plain if isinstance(plain, list) else [plain]:
-            if not isinstance(values, dict) or values.keys() != kinds.keys():
+            # Files of before there was one have no zone.
+            if not isinstance(values, dict) or {"zone", *values} != kinds.keys():
                 raise CorruptFile(f"a column cannot be {shown(values):.80}")
             given = {}
             for name, value in values.items():
@@ -342,12 +363,15 @@ def _word(cell: Any) -> Any:
     return str(cell)
 
 
-def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
-    """Return what kind a column is, by all of its rows, and the form of dates that are text."""
+def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
+    """Return what kind a column is, by all of its rows.
+
+    And of dates the form of those that are text, and whether all or none of them have a zone.
+    """
     if values.dtype.kind in "biuf":
-        return "number", ""
+        return "number", "", ""
     if values.dtype.kind in "mM":
-        return ("duration" if values.dtype.kind == "m" else "date"), ""
+        return ("duration" if values.dtype.kind == "m" else "date"), "", ""
     present = [cell for cell in values.tolist() if not is_absent(cell)]
     texts = Counter(cell for cell in present if isinstance(cell, str) and not is_missing(cell))
     others = [cell for cell in present if not isinstance(cell, str)]
@@ -358,16 +382,15 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
         wrong = {text for text in texts if not _reads(text)}
         right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
-            return "number", ""
+            return "number", "", ""
         if wrong and right >= MOSTLY * len(present):
             raise _no_number(values, _first(values, wrong), name)
     for kind, types in _TYPES.items():
         typed = sum(isinstance(cell, types) for cell in others)
         if typed and typed + _readable(texts, kind) >= MOSTLY * (len(others) + texts.total()):
-            _check_each(values, kind, "", name)
-            return kind, ""
+            return kind, "", _check_each(values, kind, "", name)
     if others or not texts:
-        return "category", ""
+        return "category", "", ""
     form, ambiguous = duration_format(texts, MOSTLY)
     kind = "duration"
     advice = (
@@ -383,12 +406,12 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str]:
             "first, convert the column, as with pandas.to_datetime(column, dayfirst=True)"
         )
     if not form:
-        return "category", ""
-    _check_each(values, kind, form, name)
+        return "category", "", ""
+    zone = _check_each(values, kind, form, name)
     if ambiguous:
         # Whoever calls fit.
         warnings.warn(f"column {name}: {advice}", UserWarning, stacklevel=6)
-    return kind, form
+    return kind, form, zone
 
 
 def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
@@ -440,10 +463,14 @@ def _readable(texts: Counter[str], kind: str) -> int:
     return right
 
 
-def _check_each(values: np.ndarray, kind: str, form: str, name: str) -> None:
-    """Raise where a column is one of dates, durations or times, but for some cells."""
+def _check_each(values: np.ndarray, kind: str, form: str, name: str) -> str:
+    """Return which zone dates have; raise where some cells are none, nor durations or times."""
     try:
-        Field(name, kind, form=form).numbers(values)
+        if kind == "duration":
+            _durations_of(values, name, form)
+            return ""
+        read = _times_of(values, name) if kind == "time" else _dates_of(values, name, form)
+        return read[1]
     except InvalidInput as error:
         raise InvalidInput(
             f"{error}, or name the column in categorical_features if it is one of categories"
@@ -464,21 +491,21 @@ def _reads(text: str) -> bool:
     return True
 
 
-def _learn(values: np.ndarray, name: str, kind: str, form: str) -> Field:
+def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Field:
     """Return the field of a column of a kind, from the rows to train on."""
     if kind == "number":
         return Field(name, kind, _origin(values))
     if kind in ("duration", "time"):
-        return Field(name, kind, form=form)
+        return Field(name, kind, form=form, zone=zone)
     if kind == "date":
-        days = _days(_dates_of(values, name, form))
+        days = _days(_dates_of(values, name, form)[0])
         days = days[~np.isnan(days)]
         if not len(days):
             return Field(name, "unused")
         span = days.max() - days.min()
         cycles = ["year"] * bool(span >= _CYCLES["year"]) + ["week"] * bool(span >= 14)
         cycles += ["day"] * bool((days % 1 != 0).any())
-        return Field(name, kind, form=form, cycles=tuple(cycles))
+        return Field(name, kind, form=form, cycles=tuple(cycles), zone=zone)
     counts = Counter(words_of(values, name))
     missing = counts.pop(_ABSENT, 0)
     if is_named(counts, len(values)):
@@ -508,13 +535,43 @@ def _origin(values: np.ndarray) -> int:
     return low if rounded and high - low <= _EXACT else 0
 
 
-def _dates_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
-    """Return a column as datetime64, NaT where one is missing."""
+def _dates_of(
+    values: np.ndarray, name: str, form: str, trained: str = ""
+) -> tuple[np.ndarray, str]:
+    """Return a column as datetime64, NaT where one is missing, and whether they have a zone.
+
+    Raises
+    ------
+    InvalidInput
+        A cell that is no date, or has a zone where others, or those of the training, have none.
+    """
     if values.dtype.kind == "M":
-        return values
-    missing = np.datetime64("NaT")
-    dtype = np.dtype("datetime64[us]")
-    return _read_each(values, name, "date", missing, dtype, lambda cell: _date(cell, form))
+        return values, ""
+    missing, zones = np.datetime64("NaT"), Zones()
+
+    def read(cell: Any) -> np.datetime64:
+        date = _moment(cell, form)
+        zones.note(cell, date)
+        return universal(date)
+
+    found = _read_each(values, name, "date", missing, np.dtype("datetime64[us]"), read)
+    _check_zones(values, name, zones, trained)
+    return found, zones.zone
+
+
+def _check_zones(values: np.ndarray, name: str, zones: Zones, trained: str) -> None:
+    if wrong := zones.wrong(values, trained):
+        row, what = wrong
+        raise InvalidInput(f"column {name}, row {row}: {what}")
+
+
+def _check_zone(values: np.ndarray, name: str, trained: str, zone: str) -> None:
+    """Raise where dates of one type are of the other than those of the training."""
+    there = ~np.isnat(values)
+    if trained and zone and trained != zone and there.any():
+        row = int(there.argmax())
+        what = difference(str(values[row]), zone)
+        raise InvalidInput(f"column {name}, row {row}: {what}")
 
 
 def _durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
@@ -525,9 +582,21 @@ def _durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
     return _read_each(values, name, "duration", np.nan, dtype, lambda cell: _seconds(cell, form))
 
 
-def _times_of(values: np.ndarray, name: str) -> np.ndarray:
-    """Return a column of times of day in seconds since midnight, float64, NaN where missing."""
-    return _read_each(values, name, "time", np.nan, np.dtype(np.float64), _after_midnight)
+def _times_of(values: np.ndarray, name: str, trained: str = "") -> tuple[np.ndarray, str]:
+    """Return times of day in seconds since midnight, float64, NaN where missing; as `_dates_of`.
+
+    Those with a zone are of the clock there.
+    """
+    zones = Zones()
+
+    def read(cell: Any) -> float:
+        time = _clock(cell)
+        zones.note(cell, time)
+        return 3600.0 * time.hour + 60 * time.minute + time.second + 1e-6 * time.microsecond
+
+    found = _read_each(values, name, "time", np.nan, np.dtype(np.float64), read)
+    _check_zones(values, name, zones, trained)
+    return found, zones.zone
 
 
 def _read_each(
@@ -581,25 +650,26 @@ def _seconds(cell: Any, form: str) -> float:
     return cell.total_seconds()
 
 
-def _after_midnight(cell: Any) -> float:
-    """Return how many seconds after midnight a time of day is."""
+def _clock(cell: Any) -> datetime.time:
+    """Return a time of day."""
     if isinstance(cell, str):
-        return float((date(cell, CLOCK) - np.datetime64(0, "us")) / _SECOND)
+        return moment(cell, CLOCK).time()
     if not isinstance(cell, datetime.time):
         raise TypeError(cell)
-    return 3600.0 * cell.hour + 60 * cell.minute + cell.second + 1e-6 * cell.microsecond
+    return cell
 
 
-def _date(cell: Any, form: str) -> np.datetime64:
+def _moment(cell: Any, form: str) -> datetime.datetime:
+    """Return the time that a date is, with its zone if it has one."""
     if isinstance(cell, str):
-        return date(cell, form or ISO)
+        return moment(cell, form or ISO)
     if isinstance(cell, np.datetime64):
-        return cell.astype("datetime64[us]")
+        cell = cell.astype("datetime64[us]").item()
+    if isinstance(cell, datetime.datetime):
+        return cell
     if not isinstance(cell, datetime.date):
         raise TypeError(cell)
-    if isinstance(cell, datetime.datetime) and cell.tzinfo is not None:
-        cell = cell.astimezone(datetime.UTC).replace(tzinfo=None)
-    return np.datetime64(cell.isoformat(), "us")
+    return datetime.datetime(cell.year, cell.month, cell.day)
 
 
 def _days(dates: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import LEAST_NAMED, MOSTLY, least_rows
 from fastnn.tabular.cells import Cells
-from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date, date_format
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.fields import is_absent
 from fastnn.tabular.hints import compact_date, number_hint, text_hint
@@ -26,12 +26,15 @@ from fastnn.tabular.rules import (
     Found,
     NumberRule,
     Rule,
+    check_zones,
+    dates_of,
     durations_of,
     from_plain,
     to_plain,
 )
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
-from fastnn.tabular.words import code_among, is_infinite, read_cells
+from fastnn.tabular.words import code_among, is_infinite
+from fastnn.tabular.zones import WITH, WITHOUT
 
 _NAMES = re.compile(
     r"(.*[_ .-])?(id|uuid|guid|index|row|rownum|nr|no)|unnamed: 0|__index_level_\d+__|", re.I
@@ -220,7 +223,11 @@ class Columns:
         categorical = tuple(isinstance(rule, CategoryRule) for rule in self.rules)
         labels = None if self.numbered else self.names
         names = tuple(map(repr, self.names))
-        return Cells(tuple(columns), names, categorical, data.rows, labels), met
+        zones = tuple(
+            rule.zone if isinstance(rule, DateRule) and rule.form != CLOCK else ""
+            for rule in self.rules
+        )
+        return Cells(tuple(columns), names, categorical, data.rows, labels, zones), met
 
     def _checked(self, data: Table | Matrix) -> tuple[Table, Met]:
         """Return a table that has all columns, and those that it has beside them."""
@@ -237,6 +244,10 @@ class Columns:
                 f"{'is' if len(absent) == 1 else 'are'} not there: {listed(absent)}"
                 f"{offered(absent[0], known) if known else ''}"
             )
+        for rule in self.rules:
+            if isinstance(rule, DateRule):
+                with in_file(data.places):
+                    rule.check_zone(data.columns[rule.name], rule.name in data.zoned)
         return data, Met(ignored=tuple(name for name in data.columns if name not in self.names))
 
     def describe(self) -> list[str]:
@@ -323,7 +334,7 @@ def _learn(
             text = counted(rare, "rare category", "rare categories")
             said.append(f"{name!r}: {text} count as one")
     elif read.kind == "date":
-        rule = DateRule.learn(name, column, read.form)
+        rule = DateRule.learn(name, column, read.form, read.zone)
     elif read.kind == "duration":
         rule = DurationRule.learn(name, column, read.form)
     else:
@@ -355,13 +366,14 @@ def _why_none(values: np.ndarray, kind: str) -> str:
 class _Read:
     """A column, once it is known what it is.
 
-    That is number, truth, date or duration, of a form, or category.
+    That is number, truth, date or duration, of a form, or category; dates with a zone or without.
     """
 
     kind: str
     values: np.ndarray
     form: str = ISO
     remark: str = ""
+    zone: str = ""
 
 
 def _read(
@@ -378,7 +390,7 @@ def _read(
     if values.dtype == bool:
         return _Read("truth", values)
     if values.dtype.kind == "M":
-        return _Read("date", values)
+        return _Read("date", values, zone=WITH if name in table.zoned else WITHOUT)
     if values.dtype.kind == "m":
         return _Read("duration", values, HOURS)
     if name in choices.durations:
@@ -422,7 +434,7 @@ def _read(
             return _Read("truth", truths)
         if duration_format(_counts(values, present), MOSTLY)[0]:
             return _as_durations(name, values, present, choices, said)
-        form, ambiguous, dates = _dates(name, values, present, choices.day_first)
+        form, ambiguous, dates, zone = _dates(name, values, present, choices.day_first)
         if dates is not None:
             if ambiguous:
                 one, other = ("day", "month") if choices.day_first else ("month", "day")
@@ -431,7 +443,7 @@ def _read(
                 said.append(f"{name!r}: {text} fits{advice}")
             if form == CLOCK and duration_format(_counts(values, present), MOSTLY, True)[0]:
                 said.append(f"{name!r}: times of day; --duration {name} reads durations")
-            return _Read("date", dates, form)
+            return _Read("date", dates, form, zone=zone)
         if hint := text_hint(values, choices.decimal):
             other = f", or pass --category {name or 'COLUMN'} if these are names"
             said.append(f"{_WARNING}{name!r} is read as text: {hint}{other}")
@@ -508,21 +520,21 @@ def _as_durations(
 
 def _dates(
     name: str, values: np.ndarray, present: np.ndarray, day_first: bool
-) -> tuple[str, bool, np.ndarray | None]:
+) -> tuple[str, bool, np.ndarray | None, str]:
     """Return the format of dates, whether another fits, and the dates; None: these are none.
+
+    Beside them, whether they have a time zone.
 
     Raises
     ------
     WrongCell
-        Nearly all are dates, but this is none.
+        Nearly all are dates, but this is none, or has a zone where others have none.
     """
     texts = _counts(values, present)
     form, ambiguous = date_format(texts, MOSTLY, day_first)
     if not form:
-        return "", False, None
-    dates, row = read_cells(
-        values, lambda text: date(text, form), np.datetime64("NaT"), "datetime64[us]"
-    )
+        return "", False, None, ""
+    dates, row, zones = dates_of(values, form)
     if row is not None:
         count = int((~np.isnat(dates)).sum())
         raise WrongCell(
@@ -531,7 +543,8 @@ def _dates(
             f"{counted(count, 'other row')}; correct it, leave the cell empty if it is unknown, or "
             f"pass --category {name} if these are names",
         )
-    return form, ambiguous, dates
+    check_zones(name, values, zones)
+    return form, ambiguous, dates, zones.zone
 
 
 MOST_COLUMNS = 3_000_000  # whose scales are 80 MB of text

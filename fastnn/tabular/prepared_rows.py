@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.inputs import table_files
 from fastnn.inputs.table_files import TableFiles, TableRows
-from fastnn.tabular.files.parquet import columns_of
+from fastnn.tabular.files.parquet import columns_of, zoned_in
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns
 from fastnn.tabular.table import Table
@@ -113,7 +113,7 @@ class PreparedRows(TableRows):
             if not len(places):
                 continue
             columns = columns_of(batch, self._columns, places - first)
-            table = Table(columns, len(places), False, places)
+            table = Table(columns, len(places), False, places, zoned_in(batch.schema))
             block, found = self._preparation.apply(table, False, self._decimal)
             if met is not None:
                 met.join(found)

@@ -16,10 +16,11 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import Kept, codes_of, kept_words
-from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, moment, universal
 from fastnn.tabular.durations import DURATION_FORMATS, duration
 from fastnn.tabular.table import WrongCell, counted
 from fastnn.tabular.words import is_missing, number, read_cells, truth
+from fastnn.tabular.zones import WITH, WITHOUT, Zones, difference
 
 KNOTS = 64  # of the curve from a number to its normal score
 CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
@@ -198,6 +199,8 @@ class DateRule:
         Whether the place in the year, the day of the week and the time of day are features, each
         cycle as a sine and a cosine: where the dates span a year or two weeks, and where not all
         have the same time.
+    zone
+        Whether the dates have a time zone, `WITH` or `WITHOUT`; "" where nobody knows.
     """
 
     kind: ClassVar[str] = "date"
@@ -207,9 +210,10 @@ class DateRule:
     year: bool
     week: bool
     clock: bool
+    zone: str = ""
 
     @classmethod
-    def learn(cls, name: str, values: np.ndarray, form: str) -> Self | None:
+    def learn(cls, name: str, values: np.ndarray, form: str, zone: str = "") -> Self | None:
         """Return the rule for some dates; None: they are all alike."""
         days = _days(values)
         rule = NumberRule.learn(name, days)
@@ -219,7 +223,7 @@ class DateRule:
         span = float(present.max() - present.min())
         times = values[~np.isnat(values)].astype("datetime64[us]").astype(np.int64) % _DAY_MICRO
         clock = bool((times != times[0]).any())
-        return cls(name, form, rule, span >= _YEAR_DAYS, span >= 14, clock)
+        return cls(name, form, rule, span >= _YEAR_DAYS, span >= 14, clock, zone)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -240,15 +244,11 @@ class DateRule:
         Raises
         ------
         InvalidInput
-            A text that is none, with its row.
+            A text that is none, or has a zone where others, or those of the training, have none,
+            with its row.
         """
         if values.dtype == object:
-            dates, row = read_cells(
-                values,
-                lambda text: date(text, self.form),
-                np.datetime64("NaT"),
-                "datetime64[us]",
-            )
+            dates, row, zones = dates_of(values, self.form)
             if row is not None:
                 due = "a time of day" if self.form == CLOCK else "a date"
                 raise WrongCell(
@@ -257,6 +257,7 @@ class DateRule:
                     f"{DATE_FORMATS[self.form]}; correct it, or leave the cell empty if it is "
                     "unknown",
                 )
+            check_zones(self.name, values, zones, self.zone)
         elif values.dtype.kind == "M":
             return values
         else:
@@ -264,6 +265,17 @@ class DateRule:
                 f"column {self.name!r} has numbers, but the model was trained on dates in it"
             )
         return dates
+
+    def check_zone(self, values: np.ndarray, zoned: bool) -> None:
+        """Raise where datetime64 had a time zone in its file, and those of the training had none.
+
+        Or the other way round.
+        """
+        zone = WITH if zoned else WITHOUT
+        there = ~np.isnat(values) if values.dtype.kind == "M" else np.zeros(0, bool)
+        if self.zone and self.zone != zone and there.any():
+            row = int(there.argmax())
+            raise WrongCell(row, f"column {self.name!r}: {difference(str(values[row]), zone)}")
 
     def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
         """Return the features (rows, features), float32, of a column."""
@@ -283,6 +295,28 @@ class DateRule:
         if self.form == CLOCK:
             return "time of day"
         return f"days since 1970{' and place in the ' if cycles else ''}{cycles}"
+
+
+def dates_of(values: np.ndarray, form: str) -> tuple[np.ndarray, int | None, Zones]:
+    """Return a column of text as datetime64[us], and the first row that is none, or None.
+
+    Beside them, which have a time zone.
+    """
+    zones = Zones()
+
+    def read(text: str) -> np.datetime64:
+        found = moment(text, form)
+        zones.note(text, found)
+        return universal(found)
+
+    return *read_cells(values, read, np.datetime64("NaT"), "datetime64[us]"), zones
+
+
+def check_zones(name: str, values: np.ndarray, zones: Zones, trained: str = "") -> None:
+    """Raise where some dates of text have a time zone and others, or those before, have none."""
+    if wrong := zones.wrong(values, trained):
+        row, what = wrong
+        raise WrongCell(row, f"column {name!r}: {what}")
 
 
 def _days(dates: np.ndarray) -> np.ndarray:
@@ -490,10 +524,14 @@ def from_plain(values: Any) -> Rule:
     """Return the rule that `to_plain` gave, or raise `CorruptFile`."""
     kind = values.get("kind") if isinstance(values, dict) else None
     rule = _RULES.get(kind) if isinstance(kind, str) else None
-    if rule is None or values.keys() != {"kind", *(each.name for each in fields(rule))}:
+    names = {"kind", *(each.name for each in fields(rule))} if rule is not None else set()
+    # Files of before there was one have no zone.
+    if rule is None or {*values, *(names & {"zone"})} != names:
         raise CorruptFile(f"the preparation of a column cannot be {shown(values):.80}")
     given: dict[str, Any] = {}
     for each in fields(rule):
+        if each.name not in values:
+            continue
         value = values[each.name]
         if each.type == "NumberRule":
             value = from_plain(value)

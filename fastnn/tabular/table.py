@@ -55,24 +55,27 @@ class Table:
         that it keeps apart, whose column is the last and has a name.
     places
         The numbers of the rows in the file, from 0; None: they are all there.
+    zoned
+        Columns of datetime64 whose dates had a time zone in the file, and are in UTC.
     """
 
     columns: dict[str, np.ndarray]
     rows: int
     numbered: bool = False
     places: np.ndarray | None = None
+    zoned: frozenset[str] = frozenset()
 
     def take(self, rows: np.ndarray) -> Self:
         """Return the table of some rows, by their numbers or where a mask is True."""
         found = {name: values[rows] for name, values in self.columns.items()}
         places = (np.arange(self.rows) if self.places is None else self.places)[rows]
-        return type(self)(found, len(places), self.numbered, places)
+        return type(self)(found, len(places), self.numbered, places, self.zoned)
 
     def without(self, names: Iterable[str]) -> Self:
         """Return the table without some columns."""
         dropped = set(names)
         kept = {name: values for name, values in self.columns.items() if name not in dropped}
-        return type(self)(kept, self.rows, self.numbered, self.places)
+        return type(self)(kept, self.rows, self.numbered, self.places, self.zoned)
 
     @property
     def label(self) -> str | None:

@@ -110,7 +110,7 @@ def _table(name: str, table: Any, names: list[str]) -> tuple[Table, list[str]]:
         raise InvalidInput(
             f"{name}: no column has numbers, text, dates or times: {', '.join(left)}"
         )
-    return Table(columns, table.num_rows), said
+    return Table(columns, table.num_rows, zoned=zoned_in(table.schema)), said
 
 
 def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table:
@@ -126,7 +126,13 @@ def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table
     table = arrow.Table.from_batches(parts)
     read = {name: column_of(table.column(name)) for name in names}
     columns = {name: values for name, values in read.items() if values is not None}
-    return Table(columns, len(rows), False, rows)
+    return Table(columns, len(rows), False, rows, zoned_in(table.schema))
+
+
+def zoned_in(schema: Any) -> frozenset[str]:
+    """Return the names of the columns of dates with a time zone."""
+    kinds = {field.name: getattr(field.type, "value_type", field.type) for field in schema}
+    return frozenset(name for name, kind in kinds.items() if getattr(kind, "tz", None) is not None)
 
 
 def column_in(files: TableFiles, name: str) -> np.ndarray | None:
