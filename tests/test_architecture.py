@@ -52,8 +52,9 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words", "dates", "edges", "categories", "zones"),
-        ("durations", "hints", "cells"),
+        ("table", "words", "dates", "edges", "zones"),
+        ("durations", "hints", "cells", "spelling"),
+        ("categories", "columns"),
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance", "met"),
         ("preparation",),

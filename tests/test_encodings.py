@@ -225,11 +225,11 @@ def test_encoding_needs_no_more_memory_than_its_features_and_a_block():
 
 
 def test_the_word_of_a_cell_does_not_depend_on_other_rows():
-    from fastnn.tabular.fields import words_of
+    from fastnn.tabular.columns import words_of
 
     for cells in ([1, True], [True, 1], [True], [1.0, True, 1]):
         found = words_of(np.array([*cells, "x"], object), "c")[:-1]
-        assert found == ["true" if cell is True else "1" for cell in cells]
+        assert found == ["True" if cell is True else "1" for cell in cells]
 
 
 def test_categories_of_a_few_rows_count_by_themselves_and_a_column_of_rare_ones_warns():

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.tabular.spelling import meant
+
 MOST_CATEGORIES = 1000
 MOSTLY = 0.9  # share of cells from which on the others are mistakes
 LEAST_NAMED = 20  # rows, from which on text that differs in nearly all of them is a name
@@ -75,8 +77,10 @@ def kept_words(counts: Mapping[str, int], missing: int, least: int) -> Kept:
     return Kept(tuple(kept), missing > 0, bool(rare), len(rare), rows)
 
 
-def codes_of(words: Sequence[Any], kept: Kept, absent: Any) -> np.ndarray:
-    """Return the code of each word (rows,), int64; -1 for one that has none.
+def codes_of(words: Sequence[Any], kept: Kept, absent: Any) -> tuple[np.ndarray, set[str]]:
+    """Return the code of each word (rows,), int64, -1 for one that has none, and the new words.
+
+    A word that is a category written otherwise is no new one.
 
     Parameters
     ----------
@@ -86,7 +90,11 @@ def codes_of(words: Sequence[Any], kept: Kept, absent: Any) -> np.ndarray:
     known: dict[Any, int] = {word: code for code, word in enumerate(kept.words)}
     known[absent] = len(kept.words) if kept.gaps else -1
     fallback = kept.codes - 1 if kept.other else -1
-    return np.array([known.get(word, fallback) for word in words], np.int64)
+    others = set(words) - known.keys()
+    spelt = meant(others, kept.words)
+    known |= {word: known[category] for word, category in spelt.items()}
+    codes = np.array([known.get(word, fallback) for word in words], np.int64)
+    return codes, others - spelt.keys()
 
 
 def is_named(counts: Mapping[str, int], rows: int) -> bool:

@@ -7,10 +7,9 @@ and gives a `Coded` table of any others like them.
 from __future__ import annotations
 
 import datetime
-import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from numbers import Real
@@ -29,23 +28,30 @@ from fastnn.tabular.categories import (
     least_rows,
 )
 from fastnn.tabular.cells import Cells
-from fastnn.tabular.dates import CLOCK, ISO, date_format, moment, readings, universal
-from fastnn.tabular.durations import HOURS, duration, duration_format
+from fastnn.tabular.columns import (
+    ABSENT,
+    check_zone,
+    dates_of,
+    durations_of,
+    is_absent,
+    not_a_number,
+    numbers_of,
+    times_of,
+    words_of,
+)
+from fastnn.tabular.dates import CLOCK, ISO, date_format, readings
+from fastnn.tabular.durations import duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.hints import compact_date, text_hint
-from fastnn.tabular.words import code_among, is_missing, number
-from fastnn.tabular.zones import Zones, difference
+from fastnn.tabular.words import code_among, is_missing, number, truth
 
 RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
-_DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
+_DAY = np.timedelta64(1, "D")
 _DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 _EXACT = 2**53  # up to which doubles hold every whole number
-_LOWER = 2**32 - 1
-_ABSENT = object()  # a missing cell
 _NUMBERS = (Real, Decimal, np.bool_)
 _DATES = (datetime.date, np.datetime64)
-_NAMED = {"m": "durations", "M": "dates", "b": "truth values"}  # dtypes, in messages
 _DURATIONS = (datetime.timedelta, np.timedelta64)
 _TYPES = {"date": _DATES, "duration": _DURATIONS, "time": (datetime.time,)}
 # How many numbers each kind of column gives; dates have one more for each cycle.
@@ -76,6 +82,8 @@ class Field:
         Whether missing ones are a category.
     other
         Whether rare ones are, which new ones belong to, too.
+    truth
+        Whether numbers are 0 and 1 alone, for which words such as true and no may stand.
     zone
         Whether dates and times have a time zone, "with" or "without"; "" where nobody knows.
     """
@@ -89,6 +97,7 @@ class Field:
     gaps: bool = False
     other: bool = False
     zone: str = ""
+    truth: bool = False
 
     @property
     def width(self) -> int:
@@ -118,22 +127,22 @@ class Field:
             Another kind of values than in training, or dates with a zone and without.
         """
         if self.kind == "number":
-            return numbers_of(values, self.name, self.origin)[:, None]
+            return numbers_of(values, self.name, self.origin, self.truth)[:, None]
         if self.kind == "duration":
-            return _durations_of(values, self.name, self.form)[:, None]
+            return durations_of(values, self.name, self.form)[:, None]
         if self.kind == "time":
-            seconds = _times_of(values, self.name, self.zone)[0]
+            seconds = times_of(values, self.name, self.zone)[0]
             angle = seconds * (2 * np.pi / _DAY_SECONDS)
             return np.stack([seconds, np.cos(angle), np.sin(angle)], axis=1)
         if values.dtype.kind == "M":
-            _check_zone(values, self.name, self.zone, zone)
-        days = _days(_dates_of(values, self.name, self.form, self.zone)[0])
+            check_zone(values, self.name, self.zone, zone)
+        days = _days(dates_of(values, self.name, self.form, self.zone)[0])
         cycles = [np.mod(days, _CYCLES[name]) for name in self.cycles]
         return np.stack([days, *cycles], axis=1)
 
     def code(self, values: np.ndarray) -> np.ndarray:
         """Return the code of each category (rows,), int64; -1 for one that was not there."""
-        return codes_of(words_of(values, self.name), self._kept, _ABSENT)
+        return codes_of(words_of(values, self.name), self._kept, ABSENT)[0]
 
 
 @dataclass(frozen=True)
@@ -217,8 +226,8 @@ class Fields:
         kinds: dict[str, Any] = {each.name: each.type for each in fields(Field)}
         made = []
         for values in plain if isinstance(plain, list) else [plain]:
-            # Files of before there was one have no zone.
-            if not isinstance(values, dict) or {"zone", *values} != kinds.keys():
+            # Files of before there were these have none.
+            if not isinstance(values, dict) or {"zone", "truth", *values} != kinds.keys():
                 raise CorruptFile(f"a column cannot be {shown(values):.80}")
             given = {}
             for name, value in values.items():
@@ -231,136 +240,6 @@ class Fields:
                 raise CorruptFile(f"a column cannot be of the kind {given['kind']!r:.40}")
             made.append(Field(**given))
         return cls(tuple(made))
-
-
-def numbers_of(values: np.ndarray, name: str, origin: int = 0) -> np.ndarray:
-    """Return the numbers of a column less `origin` (rows,), float64, NaN where one is missing.
-
-    Raises
-    ------
-    InvalidInput
-        Infinity, or what is no number.
-    """
-    kind = values.dtype.kind
-    if kind in "iu" and origin:
-        # Upper and lower halves apart: neither overflows, and both differences are exact.
-        whole = values if values.dtype == np.uint64 else values.astype(np.int64)
-        upper = (whole >> np.array(32, whole.dtype)).astype(np.float64)
-        lower = (whole & np.array(_LOWER, whole.dtype)).astype(np.float64)
-        return (upper - (origin >> 32)) * 2.0**32 + (lower - (origin & _LOWER))
-    if kind == "m":
-        return values / np.timedelta64(1, "s")
-    if kind == "M":
-        raise InvalidInput(f"column {name} has dates where there were numbers in fit")
-    if kind == "O":
-        found = _cells_as_numbers(values, name)
-    else:
-        with np.errstate(over="ignore"):  # a longdouble that is too large is found right after
-            found = values.astype(np.float64)
-    infinite = np.isinf(found)
-    if infinite.any():
-        raise InvalidInput(
-            "Input X contains infinity or a value too large for dtype('float64').\n"
-            f"The first is in column {name}, row {int(infinite.argmax())}."
-        )
-    return found - origin if origin else found
-
-
-def _cells_as_numbers(values: np.ndarray, name: str) -> np.ndarray:
-    known: dict[Any, float] = {}
-    found = np.empty(len(values))
-    for row, cell in enumerate(values.tolist()):
-        if type(cell) is float:
-            found[row] = cell
-            continue
-        if isinstance(cell, str):
-            if cell not in known:
-                try:
-                    known[cell] = math.nan if is_missing(cell) else number(cell)
-                except ValueError:
-                    raise _no_number(values, row, name) from None
-            found[row] = known[cell]
-            continue
-        if is_absent(cell):
-            found[row] = math.nan
-            continue
-        try:
-            found[row] = float(cell)
-        except OverflowError:
-            found[row] = math.inf
-        except (TypeError, ValueError):
-            raise _no_number(values, row, name) from None
-    return found
-
-
-def _no_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
-    return InvalidInput(
-        f"column {name}, row {row}: {shown(values[row]):.60} where a number is due; correct it, or "
-        "leave it missing (None) if it is unknown, or name the column in categorical_features if "
-        "it is one of categories"
-    )
-
-
-def _several(cells: list[Any], name: str) -> InvalidInput:
-    row = next(row for row, cell in enumerate(cells) if not _has_hash(cell))
-    return InvalidInput(
-        f"column {name}, row {row}: {shown(cells[row]):.60} is a {type(cells[row]).__name__}, "
-        "where one value is due; make columns of what it holds, or leave the column out"
-    )
-
-
-def _has_hash(cell: Any) -> bool:
-    try:
-        hash(cell)
-    except TypeError:
-        return False
-    return True
-
-
-def is_absent(cell: Any) -> bool:
-    """Return whether a cell is None, NaN, or what pandas has in their place."""
-    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
-        return True
-    if isinstance(cell, (float, np.floating, np.datetime64, np.timedelta64)):
-        return bool(cell != cell)
-    return False
-
-
-def words_of(values: np.ndarray, name: str) -> list[Any]:
-    """Return the categories of a column as text; `_ABSENT` where one is missing.
-
-    A whole number is the same category whatever type it has: 1, 1.0 and "1".
-
-    Raises
-    ------
-    InvalidInput
-        A cell that holds several values, such as a list or a dict.
-    """
-    kind = values.dtype.kind
-    if kind == "b":
-        return ["true" if value else "false" for value in values.tolist()]
-    if kind in "mM":
-        pairs = zip(values, np.isnat(values), strict=True)
-        return [_ABSENT if missing else str(value) for value, missing in pairs]
-    cells = values.tolist()
-    try:
-        typed = [(type(cell), cell) for cell in cells]  # True and 1 are equal, but other words
-        known = {pair: _word(pair[1]) for pair in set(typed)}
-        return [known[pair] for pair in typed]
-    except TypeError:  # such as a dict, which has no hash
-        raise _several(cells, name) from None
-
-
-def _word(cell: Any) -> Any:
-    if isinstance(cell, str):
-        return cell
-    if is_absent(cell):
-        return _ABSENT
-    if isinstance(cell, (bool, np.bool_)):
-        return "true" if cell else "false"
-    if isinstance(cell, (float, np.floating)):
-        return str(int(cell)) if math.isfinite(cell) and cell == int(cell) else repr(float(cell))
-    return str(cell)
 
 
 def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
@@ -383,8 +262,10 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
         right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
             return "number", "", ""
+        if others and wrong and _are_truths(others, wrong):
+            return "number", "", ""
         if wrong and right >= MOSTLY * len(present):
-            raise _no_number(values, _first(values, wrong), name)
+            raise not_a_number(values, _first(values, wrong), name)
     for kind, types in _TYPES.items():
         typed = sum(isinstance(cell, types) for cell in others)
         if typed and typed + _readable(texts, kind) >= MOSTLY * (len(others) + texts.total()):
@@ -412,6 +293,16 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
         # Whoever calls fit.
         warnings.warn(f"column {name}: {advice}", UserWarning, stacklevel=6)
     return kind, form, zone
+
+
+def _are_truths(cells: list[Any], texts: Collection[str]) -> bool:
+    """Return whether cells are true and false, or 1 and 0, and texts words for these."""
+    try:
+        return all(cell in (0, 1) for cell in cells) and all(
+            truth(each) in (0, 1) for each in texts
+        )
+    except ValueError:
+        return False
 
 
 def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
@@ -467,9 +358,9 @@ def _check_each(values: np.ndarray, kind: str, form: str, name: str) -> str:
     """Return which zone dates have; raise where some cells are none, nor durations or times."""
     try:
         if kind == "duration":
-            _durations_of(values, name, form)
+            durations_of(values, name, form)
             return ""
-        read = _times_of(values, name) if kind == "time" else _dates_of(values, name, form)
+        read = times_of(values, name) if kind == "time" else dates_of(values, name, form)
         return read[1]
     except InvalidInput as error:
         raise InvalidInput(
@@ -494,11 +385,11 @@ def _reads(text: str) -> bool:
 def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Field:
     """Return the field of a column of a kind, from the rows to train on."""
     if kind == "number":
-        return Field(name, kind, _origin(values))
+        return Field(name, kind, _origin(values), truth=_is_binary(values, name))
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":
-        days = _days(_dates_of(values, name, form)[0])
+        days = _days(dates_of(values, name, form)[0])
         days = days[~np.isnan(days)]
         if not len(days):
             return Field(name, "unused")
@@ -507,7 +398,7 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Fi
         cycles += ["day"] * bool((days % 1 != 0).any())
         return Field(name, kind, form=form, cycles=tuple(cycles), zone=zone)
     counts = Counter(words_of(values, name))
-    missing = counts.pop(_ABSENT, 0)
+    missing = counts.pop(ABSENT, 0)
     if is_named(counts, len(values)):
         return Field(name, "unused")
     least = least_rows(len(values), RARE)
@@ -526,6 +417,17 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Fi
     return Field(name, kind, words=kept.words, gaps=kept.gaps, other=kept.other)
 
 
+def _is_binary(values: np.ndarray, name: str) -> bool:
+    """Return whether the numbers of a column are 0 and 1, true and false, or words for these."""
+    if values.dtype.kind != "O":
+        head = values[:100]
+        if not np.isin(head[head == head], (0, 1)).all():
+            return False  # most columns end here
+    numbers = numbers_of(values, name, truths=True)
+    numbers = numbers[~np.isnan(numbers)]
+    return bool(len(numbers)) and bool(((numbers == 0) | (numbers == 1)).all())
+
+
 def _origin(values: np.ndarray) -> int:
     """Return what whole numbers are less, so that doubles hold them: their least, mostly 0."""
     if values.dtype.kind not in "iu" or not len(values):
@@ -533,143 +435,6 @@ def _origin(values: np.ndarray) -> int:
     low, high = int(values.min()), int(values.max())
     rounded = max(abs(low), abs(high)) > _EXACT
     return low if rounded and high - low <= _EXACT else 0
-
-
-def _dates_of(
-    values: np.ndarray, name: str, form: str, trained: str = ""
-) -> tuple[np.ndarray, str]:
-    """Return a column as datetime64, NaT where one is missing, and whether they have a zone.
-
-    Raises
-    ------
-    InvalidInput
-        A cell that is no date, or has a zone where others, or those of the training, have none.
-    """
-    if values.dtype.kind == "M":
-        return values, ""
-    missing, zones = np.datetime64("NaT"), Zones()
-
-    def read(cell: Any) -> np.datetime64:
-        date = _moment(cell, form)
-        zones.note(cell, date)
-        return universal(date)
-
-    found = _read_each(values, name, "date", missing, np.dtype("datetime64[us]"), read)
-    _check_zones(values, name, zones, trained)
-    return found, zones.zone
-
-
-def _check_zones(values: np.ndarray, name: str, zones: Zones, trained: str) -> None:
-    if wrong := zones.wrong(values, trained):
-        row, what = wrong
-        raise InvalidInput(f"column {name}, row {row}: {what}")
-
-
-def _check_zone(values: np.ndarray, name: str, trained: str, zone: str) -> None:
-    """Raise where dates of one type are of the other than those of the training."""
-    there = ~np.isnat(values)
-    if trained and zone and trained != zone and there.any():
-        row = int(there.argmax())
-        what = difference(str(values[row]), zone)
-        raise InvalidInput(f"column {name}, row {row}: {what}")
-
-
-def _durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
-    """Return a column of durations in seconds, float64, NaN where one is missing."""
-    if values.dtype.kind == "m":
-        return values / _SECOND
-    dtype = np.dtype(np.float64)
-    return _read_each(values, name, "duration", np.nan, dtype, lambda cell: _seconds(cell, form))
-
-
-def _times_of(values: np.ndarray, name: str, trained: str = "") -> tuple[np.ndarray, str]:
-    """Return times of day in seconds since midnight, float64, NaN where missing; as `_dates_of`.
-
-    Those with a zone are of the clock there.
-    """
-    zones = Zones()
-
-    def read(cell: Any) -> float:
-        time = _clock(cell)
-        zones.note(cell, time)
-        return 3600.0 * time.hour + 60 * time.minute + time.second + 1e-6 * time.microsecond
-
-    found = _read_each(values, name, "time", np.nan, np.dtype(np.float64), read)
-    _check_zones(values, name, zones, trained)
-    return found, zones.zone
-
-
-def _read_each(
-    values: np.ndarray,
-    name: str,
-    due: str,
-    missing: Any,
-    dtype: np.dtype[Any],
-    read: Callable[[Any], Any],
-) -> np.ndarray:
-    """Return what each cell of a column of objects is, each different one read once.
-
-    Raises
-    ------
-    InvalidInput
-        A cell that is nothing of what is due, or a column of numbers.
-    """
-    if values.dtype.kind == "f" and np.isnan(values).all():
-        return np.full(len(values), missing, dtype)
-    if values.dtype != object:
-        raise InvalidInput(
-            f"column {name} has {_NAMED.get(values.dtype.kind, 'numbers')} ({values.dtype}) where "
-            f"there were {due}s in fit"
-        )
-    known: dict[Any, Any] = {}
-    found = np.empty(len(values), dtype)
-    for row, cell in enumerate(values.tolist()):
-        if is_absent(cell) or (isinstance(cell, str) and is_missing(cell)):
-            found[row] = missing
-            continue
-        try:
-            if cell not in known:
-                known[cell] = read(cell)
-            found[row] = known[cell]
-        except (TypeError, ValueError, OverflowError):
-            raise InvalidInput(
-                f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
-                "leave it missing (None) if it is unknown"
-            ) from None
-    return found
-
-
-def _seconds(cell: Any, form: str) -> float:
-    """Return how many seconds a duration is."""
-    if isinstance(cell, str):
-        return duration(cell, form or HOURS)
-    if isinstance(cell, np.timedelta64):
-        return float(cell / _SECOND)
-    if not isinstance(cell, datetime.timedelta):
-        raise TypeError(cell)
-    return cell.total_seconds()
-
-
-def _clock(cell: Any) -> datetime.time:
-    """Return a time of day."""
-    if isinstance(cell, str):
-        return moment(cell, CLOCK).time()
-    if not isinstance(cell, datetime.time):
-        raise TypeError(cell)
-    return cell
-
-
-def _moment(cell: Any, form: str) -> datetime.datetime:
-    """Return the time that a date is, with its zone if it has one."""
-    if isinstance(cell, str):
-        return moment(cell, form or ISO)
-    if isinstance(cell, np.datetime64):
-        cell = cell.astype("datetime64[us]").item()
-    if isinstance(cell, datetime.datetime):
-        return cell
-    if not isinstance(cell, datetime.date):
-        raise TypeError(cell)
-    return datetime.datetime(cell.year, cell.month, cell.day)
 
 
 def _days(dates: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import LEAST_NAMED, MOSTLY, least_rows
 from fastnn.tabular.cells import Cells
+from fastnn.tabular.columns import is_absent
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date_format
 from fastnn.tabular.durations import HOURS, duration_format
-from fastnn.tabular.fields import is_absent
 from fastnn.tabular.hints import compact_date, number_hint, text_hint
 from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
 from fastnn.tabular.met import Met

@@ -18,8 +18,9 @@ from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import Kept, codes_of, kept_words
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, moment, universal
 from fastnn.tabular.durations import DURATION_FORMATS, duration
+from fastnn.tabular.spelling import word_of
 from fastnn.tabular.table import WrongCell, counted
-from fastnn.tabular.words import is_missing, number, read_cells, truth
+from fastnn.tabular.words import number, read_cells, truth
 from fastnn.tabular.zones import WITH, WITHOUT, Zones, difference
 
 KNOTS = 64  # of the curve from a number to its normal score
@@ -62,8 +63,8 @@ class NumberRule:
         The knots; none where there is no normal score.
     truth
         Whether the numbers are 0 and 1, for false and true.
-    decimal
-        The decimal mark of text.
+    binary
+        Whether they are 0 and 1 alone, for which words may stand in other files.
     """
 
     kind: ClassVar[str] = "number"
@@ -75,6 +76,7 @@ class NumberRule:
     x: tuple[float, ...] = ()
     score: tuple[float, ...] = ()
     truth: bool = False
+    binary: bool = False
 
     @classmethod
     def learn(cls, name: str, values: np.ndarray, truth: bool = False) -> Self | None:
@@ -93,7 +95,8 @@ class NumberRule:
             mean, deviation = float(present[0]), 1.0
         fill = float(np.median(present))
         x, score = ((), ()) if truth else _knots(present)
-        return cls(name, mean, deviation, fill, flag, x, score, truth)
+        binary = bool(((present == 0) | (present == 1)).all())
+        return cls(name, mean, deviation, fill, flag, x, score, truth, binary)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -120,9 +123,11 @@ class NumberRule:
         if values.dtype != object:
             numbers = values.astype(np.float64)
             wrong = np.isinf(numbers)
+            if self.truth:
+                wrong = ~((numbers == 0) | (numbers == 1) | np.isnan(numbers))
         else:
             numbers, row = read_cells(
-                values, lambda text: number_or_truth(text, self.truth, decimal), np.nan, np.float64
+                values, lambda text: self._read_text(text, decimal), np.nan, np.float64
             )
             wrong = np.zeros(len(values), bool)
             if row is not None:
@@ -136,6 +141,14 @@ class NumberRule:
                 "correct it, or leave the cell empty if it is unknown",
             )
         return numbers
+
+    def _read_text(self, text: str, decimal: str) -> float:
+        if self.truth or not self.binary:
+            return number_or_truth(text, self.truth, decimal)
+        try:
+            return number(text, decimal)
+        except ValueError:
+            return truth(text)
 
     def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
         """Return the features (rows, features), float32, of a column."""
@@ -458,9 +471,8 @@ class CategoryRule:
         words = _words(values)
         counts = Counter(words)
         missing = counts.pop("", 0)
-        known = set(self.categories)
-        unknown = Counter({word: n for word, n in counts.items() if word not in known})
-        found = codes_of(words, Kept(self.categories, self.flag, self.other), "")
+        found, new = codes_of(words, Kept(self.categories, self.flag, self.other), "")
+        unknown = Counter({word: counts[word] for word in new})
         # A rare word was there in training, but nobody knows any more which ones.
         return found, Found(missing, Counter() if self.other else unknown)
 
@@ -477,26 +489,11 @@ def _words(values: np.ndarray) -> list[str]:
     the same category.
     """
     if values.dtype == object:
-        known = {text: _word(text) for text in set(values.tolist())}
+        known = {text: "" if text is None else word_of(text) for text in set(values.tolist())}
         return [known[text] for text in values.tolist()]
     if values.dtype.kind in "mM":
-        return ["" if np.isnat(value) else str(value) for value in values]
-    if values.dtype == bool:
-        return ["true" if value else "false" for value in values.tolist()]
-    return ["" if value != value else f"{value:.17g}" for value in values.tolist()]
-
-
-def _word(text: Any) -> str:
-    if is_missing(text):
-        return ""
-    word = str(text).strip()
-    try:
-        value = number(word)
-    except ValueError:
-        return word
-    short = f"{value:.17g}"
-    # 007 and 7 stay two categories.
-    return short if word in (short, f"{short}.0") else word
+        return ["" if np.isnat(value) else word_of(value) for value in values]
+    return ["" if value != value else word_of(value) for value in values.tolist()]
 
 
 def _plain(value: Any) -> Any:
@@ -525,8 +522,8 @@ def from_plain(values: Any) -> Rule:
     kind = values.get("kind") if isinstance(values, dict) else None
     rule = _RULES.get(kind) if isinstance(kind, str) else None
     names = {"kind", *(each.name for each in fields(rule))} if rule is not None else set()
-    # Files of before there was one have no zone.
-    if rule is None or {*values, *(names & {"zone"})} != names:
+    # Files of before there were these have none.
+    if rule is None or {*values, *(names & {"zone", "binary"})} != names:
         raise CorruptFile(f"the preparation of a column cannot be {shown(values):.80}")
     given: dict[str, Any] = {}
     for each in fields(rule):

@@ -9,7 +9,7 @@ from sklearn.utils import column_or_1d
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.arrays import refuse_masked
-from fastnn.tabular.fields import is_absent
+from fastnn.tabular.columns import is_absent
 
 _PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
 """Of what a column of objects may be that is one of text, truth values or numbers."""

@@ -1,0 +1,291 @@
+"""What the cells of a column are as numbers, dates, durations, times of day and words."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import InvalidInput, shown
+from fastnn.tabular.dates import CLOCK, ISO, moment, universal
+from fastnn.tabular.durations import HOURS, duration
+from fastnn.tabular.spelling import word_of
+from fastnn.tabular.words import is_missing, number, truth
+from fastnn.tabular.zones import Zones, difference
+
+ABSENT = object()  # a missing cell
+_LOWER = 2**32 - 1
+_NAMED = {"m": "durations", "M": "dates", "b": "truth values"}  # dtypes, in messages
+_SECOND = np.timedelta64(1, "s")
+
+
+def numbers_of(values: np.ndarray, name: str, origin: int = 0, truths: bool = False) -> np.ndarray:
+    """Return the numbers of a column less `origin` (rows,), float64, NaN where one is missing.
+
+    Parameters
+    ----------
+    truths
+        Whether words that mean true and false are 1 and 0.
+
+    Raises
+    ------
+    InvalidInput
+        Infinity, or what is no number.
+    """
+    kind = values.dtype.kind
+    if kind in "iu" and origin:
+        # Upper and lower halves apart: neither overflows, and both differences are exact.
+        whole = values if values.dtype == np.uint64 else values.astype(np.int64)
+        upper = (whole >> np.array(32, whole.dtype)).astype(np.float64)
+        lower = (whole & np.array(_LOWER, whole.dtype)).astype(np.float64)
+        return (upper - (origin >> 32)) * 2.0**32 + (lower - (origin & _LOWER))
+    if kind == "m":
+        return values / np.timedelta64(1, "s")
+    if kind == "M":
+        raise InvalidInput(f"column {name} has dates where there were numbers in fit")
+    if kind == "O":
+        found = _cells_as_numbers(values, name, truths)
+    else:
+        with np.errstate(over="ignore"):  # a longdouble that is too large is found right after
+            found = values.astype(np.float64)
+    infinite = np.isinf(found)
+    if infinite.any():
+        raise InvalidInput(
+            "Input X contains infinity or a value too large for dtype('float64').\n"
+            f"The first is in column {name}, row {int(infinite.argmax())}."
+        )
+    return found - origin if origin else found
+
+
+def _cells_as_numbers(values: np.ndarray, name: str, truths: bool) -> np.ndarray:
+    known: dict[Any, float] = {}
+    found = np.empty(len(values))
+    for row, cell in enumerate(values.tolist()):
+        if type(cell) is float:
+            found[row] = cell
+            continue
+        if isinstance(cell, str):
+            if cell not in known:
+                try:
+                    known[cell] = math.nan if is_missing(cell) else _number(cell, truths)
+                except ValueError:
+                    raise not_a_number(values, row, name) from None
+            found[row] = known[cell]
+            continue
+        if is_absent(cell):
+            found[row] = math.nan
+            continue
+        try:
+            found[row] = float(cell)
+        except OverflowError:
+            found[row] = math.inf
+        except (TypeError, ValueError):
+            raise not_a_number(values, row, name) from None
+    return found
+
+
+def _number(text: str, truths: bool) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        if not truths:
+            raise
+        return truth(text)
+
+
+def not_a_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
+    """Return the error of a cell that is none."""
+    return InvalidInput(
+        f"column {name}, row {row}: {shown(values[row]):.60} where a number is due; correct it, or "
+        "leave it missing (None) if it is unknown, or name the column in categorical_features if "
+        "it is one of categories"
+    )
+
+
+def _several(cells: list[Any], name: str) -> InvalidInput:
+    row = next(row for row, cell in enumerate(cells) if not _has_hash(cell))
+    return InvalidInput(
+        f"column {name}, row {row}: {shown(cells[row]):.60} is a {type(cells[row]).__name__}, "
+        "where one value is due; make columns of what it holds, or leave the column out"
+    )
+
+
+def _has_hash(cell: Any) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
+
+
+def is_absent(cell: Any) -> bool:
+    """Return whether a cell is None, NaN, or what pandas has in their place."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType", "MaskedConstant"):
+        return True
+    if isinstance(cell, (float, np.floating, np.datetime64, np.timedelta64)):
+        return bool(cell != cell)
+    return isinstance(cell, Decimal) and cell.is_nan()
+
+
+def words_of(values: np.ndarray, name: str) -> list[Any]:
+    """Return the categories of a column as text, as `word_of`; `ABSENT` where one is missing.
+
+    Raises
+    ------
+    InvalidInput
+        A cell of bytes, or that holds several values, such as a list or a dict.
+    """
+    # Of dates and durations in nanoseconds, Python has whole numbers alone.
+    cells = list(values) if values.dtype.kind in "mM" else values.tolist()
+    cells = [None if cell is np.ma.masked else cell for cell in cells]  # which has no hash
+    try:
+        typed = [(type(cell), cell) for cell in cells]  # True and 1 are equal, but other words
+        every = set(typed)
+    except TypeError:  # such as a dict, which has no hash
+        raise _several(cells, name) from None
+    if any(issubclass(kind, bytes) for kind, _ in every):
+        row = next(row for row, cell in enumerate(cells) if isinstance(cell, bytes))
+        raise InvalidInput(
+            f"column {name}, row {row}: {shown(cells[row]):.60} is bytes; decode them to text first"
+        )
+    known = {pair: ABSENT if is_absent(pair[1]) else word_of(pair[1]) or ABSENT for pair in every}
+    return [known[pair] for pair in typed]
+
+
+def dates_of(values: np.ndarray, name: str, form: str, trained: str = "") -> tuple[np.ndarray, str]:
+    """Return a column as datetime64, NaT where one is missing, and whether they have a zone.
+
+    Raises
+    ------
+    InvalidInput
+        A cell that is no date, or has a zone where others, or those of the training, have none.
+    """
+    if values.dtype.kind == "M":
+        return values, ""
+    missing, zones = np.datetime64("NaT"), Zones()
+
+    def read(cell: Any) -> np.datetime64:
+        date = _moment(cell, form)
+        zones.note(cell, date)
+        return universal(date)
+
+    found = _read_each(values, name, "date", missing, np.dtype("datetime64[us]"), read)
+    _check_zones(values, name, zones, trained)
+    return found, zones.zone
+
+
+def _check_zones(values: np.ndarray, name: str, zones: Zones, trained: str) -> None:
+    if wrong := zones.wrong(values, trained):
+        row, what = wrong
+        raise InvalidInput(f"column {name}, row {row}: {what}")
+
+
+def check_zone(values: np.ndarray, name: str, trained: str, zone: str) -> None:
+    """Raise where dates of one type are of the other than those of the training."""
+    there = ~np.isnat(values)
+    if trained and zone and trained != zone and there.any():
+        row = int(there.argmax())
+        what = difference(str(values[row]), zone)
+        raise InvalidInput(f"column {name}, row {row}: {what}")
+
+
+def durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
+    """Return a column of durations in seconds, float64, NaN where one is missing."""
+    if values.dtype.kind == "m":
+        return values / _SECOND
+    dtype = np.dtype(np.float64)
+    return _read_each(values, name, "duration", np.nan, dtype, lambda cell: _seconds(cell, form))
+
+
+def times_of(values: np.ndarray, name: str, trained: str = "") -> tuple[np.ndarray, str]:
+    """Return times of day in seconds since midnight, float64, NaN where missing; as `dates_of`.
+
+    Those with a zone are of the clock there.
+    """
+    zones = Zones()
+
+    def read(cell: Any) -> float:
+        time = _clock(cell)
+        zones.note(cell, time)
+        return 3600.0 * time.hour + 60 * time.minute + time.second + 1e-6 * time.microsecond
+
+    found = _read_each(values, name, "time", np.nan, np.dtype(np.float64), read)
+    _check_zones(values, name, zones, trained)
+    return found, zones.zone
+
+
+def _read_each(
+    values: np.ndarray,
+    name: str,
+    due: str,
+    missing: Any,
+    dtype: np.dtype[Any],
+    read: Callable[[Any], Any],
+) -> np.ndarray:
+    """Return what each cell of a column of objects is, each different one read once.
+
+    Raises
+    ------
+    InvalidInput
+        A cell that is nothing of what is due, or a column of numbers.
+    """
+    if values.dtype.kind == "f" and np.isnan(values).all():
+        return np.full(len(values), missing, dtype)
+    if values.dtype != object:
+        raise InvalidInput(
+            f"column {name} has {_NAMED.get(values.dtype.kind, 'numbers')} ({values.dtype}) where "
+            f"there were {due}s in fit"
+        )
+    known: dict[Any, Any] = {}
+    found = np.empty(len(values), dtype)
+    for row, cell in enumerate(values.tolist()):
+        if is_absent(cell) or (isinstance(cell, str) and is_missing(cell)):
+            found[row] = missing
+            continue
+        try:
+            if cell not in known:
+                known[cell] = read(cell)
+            found[row] = known[cell]
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInput(
+                f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
+                "leave it missing (None) if it is unknown"
+            ) from None
+    return found
+
+
+def _seconds(cell: Any, form: str) -> float:
+    """Return how many seconds a duration is."""
+    if isinstance(cell, str):
+        return duration(cell, form or HOURS)
+    if isinstance(cell, np.timedelta64):
+        return float(cell / _SECOND)
+    if not isinstance(cell, datetime.timedelta):
+        raise TypeError(cell)
+    return cell.total_seconds()
+
+
+def _clock(cell: Any) -> datetime.time:
+    """Return a time of day."""
+    if isinstance(cell, str):
+        return moment(cell, CLOCK).time()
+    if not isinstance(cell, datetime.time):
+        raise TypeError(cell)
+    return cell
+
+
+def _moment(cell: Any, form: str) -> datetime.datetime:
+    """Return the time that a date is, with its zone if it has one."""
+    if isinstance(cell, str):
+        return moment(cell, form or ISO)
+    if isinstance(cell, np.datetime64):
+        cell = cell.astype("datetime64[us]").item()
+    if isinstance(cell, datetime.datetime):
+        return cell
+    if not isinstance(cell, datetime.date):
+        raise TypeError(cell)
+    return datetime.datetime(cell.year, cell.month, cell.day)

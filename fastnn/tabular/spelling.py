@@ -1,0 +1,114 @@
+"""How a category is written: in one way, whatever file or frame it comes from."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from fastnn.tabular.words import is_missing, number, truth
+
+_LONGEST = 1e22  # up to which whole numbers are written by their digits
+
+
+def shortest(value: float) -> str:
+    """Return a number in the shortest way that is read as the same one.
+
+    >>> shortest(3.0), shortest(-0.0), shortest(0.1), shortest(float("inf"))
+    ('3', '0', '0.1', 'inf')
+    """
+    value = float(value)
+    if math.isfinite(value) and value == int(value) and abs(value) < _LONGEST:
+        return str(int(value))
+    return repr(value)
+
+
+def word_of(cell: Any) -> str:
+    """Return the category that a cell is, "" for one of the words that stand for a missing value.
+
+    Text without blanks around it. A whole number is the same category whatever type it has; what
+    merely equals one, as 007 or 3.50 do, is another, though, since it may be a code.
+
+    >>> [word_of(cell) for cell in (3, 3.0, "3.0", Decimal("3.00"), " 3 ", "007", "3.50")]
+    ['3', '3', '3', '3', '3', '007', '3.50']
+    >>> word_of(True), word_of(np.bool_(False)), word_of("True"), word_of("n/a")
+    ('True', 'False', 'True', '')
+    >>> word_of(np.datetime64("2024-12-31", "ns")), word_of(datetime.datetime(2024, 12, 31, 8))
+    ('2024-12-31', '2024-12-31T08:00:00')
+    """
+    if isinstance(cell, str):
+        return _word_of_text(cell)
+    if isinstance(cell, (bool, np.bool_)):
+        return str(bool(cell))
+    if isinstance(cell, (np.datetime64, np.timedelta64)):
+        unit = "datetime64[us]" if isinstance(cell, np.datetime64) else "timedelta64[us]"
+        cell = cell.astype(unit).item()
+    if isinstance(cell, datetime.timedelta):  # of pandas', which writes itself otherwise, too
+        return str(datetime.timedelta(cell.days, cell.seconds, cell.microseconds))
+    if isinstance(cell, datetime.date):
+        return cell.isoformat().removesuffix("T00:00:00")
+    if isinstance(cell, (int, np.integer)):
+        return str(int(cell))
+    if isinstance(cell, (Real, Decimal)):
+        try:
+            return shortest(float(cell))
+        except (OverflowError, ValueError):
+            return str(cell)
+    return str(cell)
+
+
+def _word_of_text(text: str) -> str:
+    if is_missing(text):
+        return ""
+    word = text.strip()
+    try:
+        short = shortest(number(word))
+    except ValueError:
+        return word
+    return short if word in (short, f"{short}.0") else word
+
+
+def meant(others: Iterable[str], words: Sequence[str]) -> dict[str, str]:
+    """Return which of some categories other words are, that are written otherwise.
+
+    That is the one with the same number, or where they are two, one for true and one for false, the
+    one with the same truth value. A word that may be several is none.
+
+    >>> meant(["7.00", "08", "9", "seven"], ["7", "008", "9.0", "09"])
+    {'7.00': '7', '08': '008'}
+    >>> meant(["True", "0", "maybe"], ["yes", "no"]), meant(["true"], ["yes", "no", "maybe"])
+    ({'True': 'yes', '0': 'no'}, {})
+    """
+    others = [*others]
+    if not others:
+        return {}
+    alike: dict[tuple[str, float], list[str]] = {}
+    for word in words:
+        for value in _values(word):
+            alike.setdefault(value, []).append(word)
+    if len(words) != 2 or any(len(alike.get(("truth", side), ())) != 1 for side in (0.0, 1.0)):
+        alike = {value: same for value, same in alike.items() if value[0] != "truth"}
+    found = {}
+    for word in others:
+        same = {each for value in _values(word) for each in alike.get(value, ())}
+        if len(same) == 1:
+            found[word] = same.pop()
+    return found
+
+
+def _values(word: str) -> list[tuple[str, float]]:
+    """Return the number and the truth value that a word is, if any."""
+    try:
+        value = number(word)
+        return [("number", value), *([("truth", value)] if value in (0.0, 1.0) else [])]
+    except ValueError:
+        pass
+    try:
+        return [("truth", truth(word))]
+    except ValueError:
+        return []

@@ -1,0 +1,219 @@
+"""What is the same value is the same to a model, however a frame or a file writes it."""
+
+import csv
+import datetime as dt
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastnn import InvalidInput
+from fastnn.cli import main
+from fastnn.tabular.cells import cells_of
+from fastnn.tabular.fields import Fields
+
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+TRUTHS = np.arange(40) % 3 == 0
+
+
+def column(values, dtype=object):
+    return pd.DataFrame({"c": pd.Series(values, dtype=dtype)})
+
+
+# true and false in every way that a table may have them, and some with gaps.
+WAYS = {
+    "bool": column(TRUTHS, bool),
+    "array": TRUTHS[:, None],
+    "nullable": column(TRUTHS, "boolean"),
+    "arrow": column(TRUTHS, "bool[pyarrow]"),
+    "pyarrow": pa.table({"c": TRUTHS}),
+    "polars": pl.DataFrame({"c": TRUTHS}),
+    "objects": column(list(TRUTHS)),
+    "integers": column(TRUTHS.astype(int), int),
+    "floats": column(TRUTHS.astype(float), float),
+    "True": column([str(each) for each in TRUTHS]),
+    "true": column([str(each).lower() for each in TRUTHS]),
+    "YES": column([("NO", "YES")[int(each)] for each in TRUTHS]),
+    "t": column([("f", "t")[int(each)] for each in TRUTHS], "string"),
+    "1": column([str(int(each)) for each in TRUTHS]),
+    "1.0": column([str(float(each)) for each in TRUTHS], "category"),
+    "words and bools": column([str(each) if row % 2 else bool(each) for row, each in
+                               enumerate(TRUTHS)]),
+    "words and numbers": column([str(each) if row % 2 else int(each) for row, each in
+                                 enumerate(TRUTHS)]),
+    "polars text": pl.DataFrame({"c": [str(each) for each in TRUTHS]}),
+}  # fmt: skip
+
+
+def as_seen(fields, X):
+    """Return the numbers, or the codes, of one column."""
+    coded = fields.code(cells_of(X))
+    return (coded.numbers if coded.numbers.shape[1] else coded.codes)[:, 0].tolist()
+
+
+@pytest.mark.parametrize("given", WAYS)
+@pytest.mark.parametrize("categorical", [(), [0]])
+@pytest.mark.parametrize("seen", WAYS)
+def test_truth_values_are_those_of_the_training_however_they_are_written(seen, given, categorical):
+    if categorical and seen == "words and numbers":
+        pytest.skip("1 and True are two categories where a user says that it has these")
+    fields = Fields.learn(cells_of(WAYS[seen]), None, categorical)
+    assert len(set(as_seen(fields, WAYS[seen]))) == 2
+    assert as_seen(fields, WAYS[given]) == as_seen(fields, WAYS[seen])
+
+
+@pytest.mark.parametrize("seen", WAYS)
+def test_what_is_neither_true_nor_false_is_refused_or_new(seen):
+    fields = Fields.learn(cells_of(WAYS[seen]))
+    if fields.fields[0].kind == "number":
+        with pytest.raises(InvalidInput, match="row 1: 'maybe' where a number is due"):
+            fields.code(cells_of(column(["yes", "maybe"])))
+    else:
+        assert as_seen(fields, column(["yes", "maybe"]))[1] == -1
+
+
+NUMBERS = [3, 7, 11, 3, 7, 3] * 5
+FORMS = {
+    "int": column(NUMBERS, int),
+    "uint8": column(NUMBERS, np.uint8),
+    "float": column(NUMBERS, float),
+    "Int64": column(NUMBERS, "Int64"),
+    "category": column(pd.Categorical(NUMBERS), "category"),
+    "category of floats": column(pd.Categorical([float(n) for n in NUMBERS]), "category"),
+    "category of text": column(pd.Categorical([str(n) for n in NUMBERS]), "category"),
+    "text": column([str(n) for n in NUMBERS]),
+    "text of floats": column([f"{n}.0" for n in NUMBERS]),
+    "text of more digits": column([f"{n}.00" for n in NUMBERS]),
+    "text with zeros": column([f"{n:05d}" for n in NUMBERS]),
+    "text with blanks": column([f" {n} " for n in NUMBERS]),
+    "Decimal": column([Decimal(f"{n}.00") for n in NUMBERS]),
+    "Fraction": column([Fraction(n) for n in NUMBERS]),
+    "mixed": column([(int, float, str, np.int8)[row % 4](n) for row, n in enumerate(NUMBERS)]),
+    "polars": pl.DataFrame({"c": [str(n) for n in NUMBERS]}, schema={"c": pl.Categorical}),
+    "polars enum": pl.DataFrame({"c": [str(n) for n in NUMBERS]},
+                                schema={"c": pl.Enum(["7", "3", "11"])}),
+    "decimal of polars": pl.DataFrame({"c": [Decimal(n) for n in NUMBERS]}),
+    "dictionary": pa.table({"c": pa.array(NUMBERS).dictionary_encode()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", FORMS)
+@pytest.mark.parametrize("seen", FORMS)
+def test_numbers_that_are_categories_are_the_same_in_every_form(seen, given):
+    fields = Fields.learn(cells_of(FORMS[seen]), None, [0])
+    assert fields.fields[0].kind == "category"
+    assert as_seen(fields, FORMS[seen]) == [{3: 0, 7: 1, 11: 2}[n] for n in NUMBERS]
+    assert as_seen(fields, FORMS[given]) == as_seen(fields, FORMS[seen])
+
+
+GAPS = (None, float("nan"), "", "  ", "NA", "?", "null", pd.NA, pd.NaT, np.datetime64("NaT"),
+        np.float32("nan"), np.ma.masked, Decimal("nan"))  # fmt: skip
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=repr)
+def test_what_is_missing_is_a_category_of_its_own_however_it_is_written(gap):
+    fields = Fields.learn(cells_of(column(["a", "b", None, "a"] * 5)))
+    assert as_seen(fields, column(["a", gap, "b", "c"])) == [0, 2, 1, -1]
+    values = np.empty(20, object)
+    values[:] = ["a", "b", gap, "a"] * 5
+    assert Fields.learn(cells_of(column(values))) == fields
+
+
+def test_codes_that_differ_stay_apart_and_unknown_ones_are_not_guessed():
+    words = ["7", "007", "3.50", "3.5", "1e3"] * 4
+    fields = Fields.learn(cells_of(column(words)), None, [0])
+    assert len(set(as_seen(fields, column(words)))) == 5
+    new = as_seen(fields, column(["07", "3.500", "1000", 1000.0, 7, "true"]))
+    known = as_seen(fields, column(["1e3", "7"]))
+    assert new == [-1, -1, known[0], known[0], known[1], -1]
+
+
+DAY = dt.datetime(2024, 12, 31)
+SAME = {
+    "dates": (DAY.date(), DAY, pd.Timestamp(DAY), np.datetime64("2024-12-31", "ns"),
+              np.datetime64("2024-12-31", "D"), "2024-12-31"),
+    "moments": (DAY.replace(hour=8), pd.Timestamp("2024-12-31 08:00"), "2024-12-31T08:00:00"),
+    "durations": (dt.timedelta(1, 5), pd.Timedelta("1D 5s"), np.timedelta64(86_405, "s")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cells", SAME.values(), ids=SAME)
+def test_dates_that_are_categories_are_the_same_of_any_type_and_unit(cells):
+    for cell in cells:
+        values = np.empty(20, object)
+        values[:] = [cell, "b"] * 10
+        fields = Fields.learn(cells_of(column(values)), None, [0])
+        for other in cells:
+            assert as_seen(fields, column([other, "b"])) == as_seen(fields, column([cell, "b"]))
+    days = np.array(["2024-12-31", "2024-06-30"] * 9, "datetime64[ns]")
+    fields = Fields.learn(cells_of(days[:, None]), None, [0])
+    assert as_seen(fields, days.astype("datetime64[D]")[:, None]) == as_seen(fields, days[:, None])
+
+
+def test_bytes_among_words_are_refused():
+    with pytest.raises(InvalidInput, match="column 'c', row 1: b'b' is bytes; decode"):
+        Fields.learn(cells_of(column(["a", b"b"] * 9)))
+
+
+def test_fields_of_before_are_read():
+    fields = Fields.learn(cells_of(WAYS["bool"]))
+    plain = [{**each, "cycles": [], "words": []} for each in fields.to_plain()]
+    assert Fields.from_plain(plain) == fields
+    del plain[0]["truth"], plain[0]["zone"]
+    assert as_seen(Fields.from_plain(plain), WAYS["bool"]) == TRUTHS.astype(float).tolist()
+
+
+def written(path, cells, kind):
+    """Write a column and a label as text or Parquet; return the path as text."""
+    path = path.with_suffix(f".{kind}")
+    rows = [float(row) for row in range(len(cells))]
+    if kind == "parquet":
+        parquet.write_table(pa.table({"c": cells, "other": rows[::-1], "y": rows}), path)
+    else:
+        with open(path, "w", newline="") as stream:
+            every = zip(cells, rows[::-1], rows, strict=True)
+            csv.writer(stream).writerows([["c", "other", "y"], *every])
+    return str(path)
+
+
+IN_FILES = {
+    "bool": (TRUTHS, "parquet"),
+    "integers": (TRUTHS.astype(int), "parquet"),
+    "floats": (TRUTHS.astype(float), "parquet"),
+    "nullable": ([bool(each) for each in TRUTHS[:-1]] + [None], "parquet"),
+    "True": (TRUTHS, "csv"),
+    "no": ([("no", "yes")[int(each)] for each in TRUTHS], "csv"),
+    "1": (TRUTHS.astype(int), "csv"),
+    "1.0": (TRUTHS.astype(float), "csv"),
+}
+
+
+@pytest.mark.parametrize("how", ["one", "tabular", "category"])
+@pytest.mark.parametrize("seen", IN_FILES)
+def test_files_write_truth_values_in_any_way(tmp_path, capsys, seen, how):
+    model = str(tmp_path / "model.safetensors")
+    more = {"tabular": ["--tabular", "--members", "2"], "category": ["--category", "c"]}
+    data = written(tmp_path / "train", *IN_FILES[seen])
+    quick = ["--epochs", "3", "--quiet", "--out", model, *more.get(how, ())]
+    assert main(["train", data, "--label", "y", *quick]) == 0
+    found = {}
+    for given, (cells, kind) in IN_FILES.items():
+        capsys.readouterr()
+        path = written(tmp_path / "other", cells, kind)
+        assert main(["predict", model, path, "--quiet"]) == 0, capsys.readouterr().err
+        found[given] = capsys.readouterr().out.splitlines()[:-1]
+    assert all(each == found["bool"] for each in found.values())
+
+
+def test_two_is_neither_true_nor_false_in_any_file(tmp_path, capsys):
+    model = str(tmp_path / "model.safetensors")
+    data = written(tmp_path / "train", TRUTHS, "csv")
+    assert main(["train", data, "--label", "y", "--epochs", "2", "--out", model]) == 0
+    for kind in ("csv", "parquet"):
+        assert main(["predict", model, written(tmp_path / "two", [0, 2], kind)]) == 2
+        assert "row 2, column 'c': " in capsys.readouterr().err
