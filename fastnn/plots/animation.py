@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TrainingWarning, number, shown, whole
+from fastnn.errors import InvalidInput, number, shown, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.plots.boundary import decision_boundary
 from fastnn.plots.regression import regression_line
@@ -130,12 +129,10 @@ def _states(trainer: Trainer, X: Any, y: Any, frames: int, every: int) -> list[A
     """Return the parameters of a copy before training and after every so many epochs."""
     mine = copy.copy(trainer)
     states = [mine.parameters]
-    with warnings.catch_warnings():
+    for _ in range(frames - 1):
         # What a training of few epochs has not learned is no news in a picture of it.
-        warnings.simplefilter("ignore", TrainingWarning)
-        for _ in range(frames - 1):
-            mine.fit(X, y, every, progress=False)
-            states.append(mine.parameters)
+        mine._fit_in_turn(lambda text: None, X, y, every, progress=False)
+        states.append(mine.parameters)
     return states
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, TrainingWarning, number, shown, true_or_false, whole
+from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.inputs.arrays import real_numbers
 from fastnn.inputs.data import Data, check_data
@@ -269,10 +268,9 @@ def _descended(
     def look(view: Any, step: int, loss: float) -> None:
         points.append([_value(view.parameters, place) for place in chosen])
 
-    with warnings.catch_warnings():
-        # What a short training has not learned is no news in a picture of it.
-        warnings.simplefilter("ignore", TrainingWarning)
-        mine.fit(X, y, epochs, callbacks=StepCallback(look, every=1), progress=False)
+    callback = StepCallback(look, every=1)
+    # What a short training has not learned is no news in a picture of it.
+    mine._fit_in_turn(lambda text: None, X, y, epochs, callbacks=callback, progress=False)
     return np.array(points)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, top_k_accuracy_score
 
 from fastnn.errors import InvalidInput
 
@@ -81,21 +80,29 @@ def check_task(name: str, tasks: Sequence[np.ndarray | None], option: str) -> No
 
 def _suits(name: str, classes: np.ndarray | None) -> bool:
     """Return whether a scorer gives a number for a task; those of numbers do not suit classes."""
+    try:
+        function = get_scorer(name)._score_func
+    except _WRONG:
+        return False
+    if function is top_k_accuracy_score and len(classes if classes is not None else ()) < 3:
+        return False  # of the two most probable classes: of two any answer is right
     y = np.array([0.25, 1.5, 2.75, 4.0, 5.5, 7.0])
-    numbers = _scores(name, AnsweringRegressor(y + 0.125), y)
+    # Those of clusters take numbers, with a warning that these are none.
+    clusters = function.__module__.startswith("sklearn.metrics.cluster")
+    numbers = not clusters and _scores(name, AnsweringRegressor(y + 0.125), y)
     if classes is None:
         return numbers
-    places = np.tile(np.arange(len(classes)), 2)
+    # A third of the rows of each class is answered wrongly: ratios of right ones have no number.
+    places = np.tile(np.arange(len(classes)), 3)
+    answers = np.concatenate([places[: -len(classes)], np.roll(np.arange(len(classes)), 1)])
     mean = np.full((len(places), len(classes)), 0.5 / len(classes))
-    mean[np.arange(len(places)), places] += 0.5
+    mean[np.arange(len(places)), answers] += 0.5
     return not numbers and _scores(name, AnsweringClassifier(classes, mean), classes[places])
 
 
 def _scores(name: str, answering: Any, y: np.ndarray) -> bool:
-    """Return whether a scorer gives a number for right answers, and warns of nothing."""
+    """Return whether a scorer gives a number for some answers."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            return bool(np.isfinite(get_scorer(name)(answering, np.zeros((len(y), 1)), y)))
+        return bool(np.isfinite(get_scorer(name)(answering, np.zeros((len(y), 1)), y)))
     except _WRONG:
         return False

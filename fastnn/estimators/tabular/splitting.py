@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -90,6 +89,22 @@ def _whole(y: np.ndarray, classes: int, pairs: Iterator[Pair]) -> Pair:
     )
 
 
+def _without_rare(y: np.ndarray, least: int) -> np.ndarray:
+    """Return classes of which those of fewer rows than `least` are one, or the most frequent.
+
+    Scikit-learn warns of such, which some folds do not have.
+
+    >>> _without_rare(np.array([0, 0, 0, 1, 2, 2]), 3), _without_rare(np.array([0, 0, 0, 1, 0]), 3)
+    (array([0, 0, 0, 1, 1, 1]), array([0, 0, 0, 0, 0]))
+    """
+    counts = np.bincount(y)
+    rare = (counts > 0) & (counts < least)
+    if not rare.any():
+        return y
+    together = counts[rare].sum() >= least
+    return np.where(rare[y], rare.argmax() if together else counts.argmax(), y)
+
+
 def _by_groups(
     y: np.ndarray, classes: int, fraction: float, groups: np.ndarray, random: Any
 ) -> Iterator[Pair]:
@@ -100,11 +115,7 @@ def _by_groups(
     folds = min(number, round(1 / fraction))
     if classes and folds > 1 and np.bincount(y, minlength=classes).max() >= folds:
         stratified = StratifiedGroupKFold(folds, shuffle=True, random_state=random)
-        with warnings.catch_warnings():
-            # Of classes with fewer rows than folds, which some folds then do not have.
-            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-            pairs = list(stratified.split(np.zeros((len(y), 1)), y, groups))
-        yield from pairs
+        yield from stratified.split(np.zeros((len(y), 1)), _without_rare(y, folds), groups)
         return
     plain = GroupShuffleSplit(_TRIES, test_size=fraction, random_state=random)
     yield from plain.split(np.zeros((len(y), 1)), groups=groups)
