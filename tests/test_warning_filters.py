@@ -51,10 +51,13 @@ def test_rare_classes_of_groups_are_split_without_a_warning(rare):
 @pytest.mark.filterwarnings("error")
 def test_pictures_of_what_has_not_learnt_say_nothing_of_it():
     pytest.importorskip("matplotlib").use("agg")
-    X = np.ones((40, 2), np.float32)
-    X[:, 1] = np.arange(40) * 1e6
-    network = fastnn.Network(2, fastnn.Dense(4, "relu"), fastnn.Dense(1))
-    trainer = fastnn.Trainer(network, fastnn.SGD(1e-20), "squared_error", target="numpy")
-    fastnn.plots.loss_surface(trainer, X, X[:, 1], epochs=9)
+    X = np.linspace(-1, 1, 40)[:, None]
+    network = fastnn.Network(1, [fastnn.Dense(4, "relu", init="zeros"), fastnn.Dense(1)])
+    trainer = fastnn.Trainer(network, "mse", target="numpy")
+    (W, b), last = trainer.parameters
+    trainer.set_parameters([(W, b - 1), last])  # all units are dead
+    places = [(0, "W", 0, 0), (0, "b", 0)]
+    fastnn.plots.loss_surface(trainer, X, X[:, 0], epochs=9, parameters=places)
+    fastnn.plots.animate(trainer, X, X[:, 0], frames=2, every=9)
     with pytest.raises(TrainingWarning):
-        trainer.fit(X, X[:, 1], 9)
+        trainer.fit(X, X[:, 0], 9)
