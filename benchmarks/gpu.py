@@ -64,6 +64,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="cuda (default), cuda:1 and so on, or cpu: small problems on the processor, to try "
         "this script;\nits figures say nothing",
     )
+    parser.add_argument(
+        "--compile-for",
+        type=compute_device,
+        metavar="CAPABILITY,SMS,BYTES",
+        help="measure nothing: compile the kernels for a device that need not be here into\n"
+        "FASTNN_CACHE_DIR; 9.0,132,232448 is an H100 or H200",
+    )
     chosen = parser.parse_args(arguments)
     check_data_folder(parser)
     return chosen
@@ -89,6 +96,16 @@ def device(name: str) -> str:
             raise argparse.ArgumentTypeError(f"CUDA_VISIBLE_DEVICES={shown} shows {len(every)}")
         os.environ["CUDA_VISIBLE_DEVICES"] = every[number]
     return kind
+
+
+def compute_device(text: str) -> Any:
+    """Return the limits of a device in words."""
+    from gpu_compile import limits_of
+
+    try:
+        return limits_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def missing() -> str:
@@ -160,6 +177,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start = time.monotonic()
     given = sys.argv[1:] if arguments is None else list(arguments)
     chosen = parse(given)
+    if chosen.compile_for is not None:
+        from gpu_compile import compile_for
+
+        failed = compile_for(chosen.compile_for, chosen.parts, chosen.seconds)
+        print("\n".join(f"FAILED: {each}" for each in failed))
+        return 1 if failed else 0
     if chosen.device == "cuda" and (why := missing()):
         print(f"gpu.py needs a CUDA device: {why}", file=sys.stderr)
         return 2

@@ -319,17 +319,7 @@ class Engine(ABC):
         The gradient is that by all parameters, trainable or not. They are those of one step on a
         batch of all rows: statistics of `BatchNorm` are of these.
         """
-        # Neither dropout nor drawn slopes, and one batch of all rows.
-        layers: list[Any] = list(self.problem.network.parametric)
-        for position, each in enumerate(layers):
-            if activation_row(each.activation).random:
-                layers[position] = each = replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
-            if not each.trainable:
-                layers[position] = replace(each, trainable=True)
-        network = Network(self.problem.network.inputs, layers)
-        other = self._storing_gradients(
-            replace(self.problem, network=network, batch_size=len(data))
-        )
+        other = self._storing_gradients(gradient_problem(self.problem, len(data)))
         other.load(self.parameters(), [])
         result = other.train_epoch(data, np.arange(len(data)), np.zeros(1), 0, 0)
         gradients = other.slots()[0]
@@ -355,6 +345,20 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027 - nor anything to give back
         """Give back threads and memory."""
+
+
+def gradient_problem(problem: Problem, rows: int) -> Problem:
+    """Return the problem whose step on so many rows has the gradients of `Engine.gradients`.
+
+    It has neither dropout nor drawn slopes, and one batch of all rows.
+    """
+    layers: list[Any] = list(problem.network.parametric)
+    for position, each in enumerate(layers):
+        if activation_row(each.activation).random:
+            layers[position] = each = replace(each, activation="leaky_relu", alpha=RRELU_MEAN)
+        if not each.trainable:
+            layers[position] = replace(each, trainable=True)
+    return replace(problem, network=Network(problem.network.inputs, layers), batch_size=rows)
 
 
 class SideBySide:

@@ -68,9 +68,9 @@ def kernel_of(family: str) -> str:
     return {"block": "train_resident", "tiled": "update"}.get(family, "train")
 
 
-def classifier() -> Any:
+def classifier(**biases: Any) -> Any:
     """Return the problem of most tests here: a kernel, its batch included, is compiled once."""
-    layers = [Dense(6, "relu"), Dense(3)]
+    layers = [Dense(6, "relu", **biases), Dense(3, **biases)]
     return problem_of(5, layers, "softmax_cross_entropy", dtype="float32", batch_size=4)
 
 
@@ -163,6 +163,23 @@ def test_what_follows_tensor_cores_is_what_follows_other_products(
     )  # fmt: skip
     with device_for("tiled"):
         assert_follows_numpy(engine_of("tiled"), problem, data_of(problem, 15), epochs=1)
+
+
+@EVERY
+def test_biases_have_a_rate_of_their_own_and_stay_to_the_bit_where_it_is_nothing(
+    family: str,
+) -> None:
+    with device_for(family):
+        for factor in (0.3, 0.0):
+            problem = classifier(bias_rate_factor=factor, l2=0.1)
+            data = data_of(problem, 19)
+            assert_follows_numpy(engine_of(family), problem, data)
+            engine = started(engine_of(family), problem)
+            before = engine.parameters()
+            train(engine, problem, data)
+            for (W, b), (other, c) in zip(before, engine.parameters(), strict=True):
+                assert not np.array_equal(W, other)
+                assert np.array_equal(b, c) == (factor == 0.0)
 
 
 @EVERY

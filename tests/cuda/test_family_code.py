@@ -19,7 +19,6 @@ from pairs import in_turns
 from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Dense, Dropout, Network
-from fastnn.rules.table import activation_row
 
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 # A family, how much shared memory a block of its has, and the loss: of "block", the first is not
@@ -81,18 +80,11 @@ def kernels_of(
 
 def predicting(problem: Problem) -> list[Wanted]:
     """Return the kernel of prediction."""
-    from numba import float64, from_dtype, int32, int64, uint64
+    from fastnn.targets.cuda.block.family import Block
+    from fastnn.targets.cuda.host.numba_cuda import Limits
 
-    from fastnn.targets.cuda.block.predict import make_kernel
-    from fastnn.targets.cuda.device.rules import recipe_of
-
-    rowwise = any(activation_row(each.activation).rowwise for each in problem.network.dense)
-    real = from_dtype(problem.dtype)
-    types = (
-        real[:, ::1], int64, real[:, ::1], int64[:, ::1], float64[::1], uint64[::1], int32[::1],
-        real[:, ::1], real[:, :, ::1],
-    )  # fmt: skip
-    return [Wanted("predict", make_kernel(recipe_of(problem), rowwise), types)]
+    family = Block(problem, problem.optimizer.rule, Limits("a device", 132, 0))
+    return [Wanted("predict", *each) for each in family.predicting()]
 
 
 def after_a_sum(problem: Problem, types: tuple[Any, ...]) -> Wanted:

@@ -147,7 +147,7 @@ def test_code_is_not_taken_for_other_code(
     assert len(list(folder.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["package", "compilers", "_linker", "cuda", "numba"])
+@pytest.mark.parametrize("name", ["package", "compilers", "linker", "driver", "numba"])
 def test_code_of_another_version_is_other_code(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,16 +156,29 @@ def test_code_of_another_version_is_other_code(
     def known() -> str:
         return kernel_cache._surroundings.__wrapped__()
 
+    if name == "driver":  # where that makes the machine code
+        monkeypatch.setattr("cuda.core.Linker", SimpleNamespace(which_backend=lambda: "driver"))
     before = known()
     assert known() == before
-    if name == "cuda":
+    if name == "driver":
         driver = SimpleNamespace(cuda=(99, 0))
         monkeypatch.setattr(kernel_cache.driver, "driver", lambda: driver)
+    elif name == "linker":
+        monkeypatch.setattr("cuda.bindings.nvjitlink.version", lambda: (99, 0))
     elif name == "numba":
         monkeypatch.setattr(kernel_cache.numba, "__version__", "99.0.1")
     else:
         monkeypatch.setattr(kernel_cache, name, lambda: "99.0.1")
     assert known() != before
+
+
+def test_what_nvjitlink_makes_serves_any_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastnn.targets.cuda.host import kernel_cache
+
+    before = kernel_cache._surroundings.__wrapped__()
+    driver = SimpleNamespace(cuda=(99, 0))
+    monkeypatch.setattr(kernel_cache.driver, "driver", lambda: driver)
+    assert kernel_cache._surroundings.__wrapped__() == before
 
 
 def test_a_barrier_of_the_grid_brings_none_of_cudas_libraries(folder: Path) -> None:

@@ -22,6 +22,7 @@ from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
 from fastnn.targets.cuda.device.teams import add_up, copy, fill, largest_of
+from fastnn.targets.cuda.device.work import Work
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
 from fastnn.targets.cuda.host.costs import block_seconds
 from fastnn.targets.cuda.host.launching import launch
@@ -40,6 +41,7 @@ from fastnn.targets.cuda.host.plan import (
     BATCH,
     KEPT,
     OUTPUTS,
+    ROWWISE,
     SAMPLES,
     STATE,
     TRAINED,
@@ -56,88 +58,68 @@ STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
 
 
 def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
-    """Return ``train_step(...) -> total``: one minibatch, by one block.
+    """Return ``train_step(work, job, weighted, sums) -> total``: one minibatch, by one block.
 
     The total is the sum of weight times loss; where that is not finite, parameters are as before.
     Nothing is compiled that the layers of a plan with these words have no use for.
     """
     layers, first_trained = len(plan) - 1, int(plan[1:, TRAINED].argmax())
-    by_norm, (forward_rows, backward_rows) = bool(plan[0, KEPT] >= 0), make_rowwise(o, plan)
+    by_norm, rowwise = bool(plan[0, KEPT] >= 0), bool(plan[1:, ROWWISE].any())
+    forward_rows, backward_rows = make_rowwise(o, rowwise)
     gather, forward, loss = o.gather, o.forward, o.loss
-    last_derivative, backward = o.last_derivative, o.backward
-    update, apply, clip_columns = o.update, o.apply, o.clip_columns
+    last_derivative, backward, apply = o.last_derivative, o.backward, o.apply
     largest, squares, scale_of = o.largest, o.squares, o.scale_of
 
     @inner
-    def forward_layer(layer, given):
-        par, act, words, numbers, keys, rows, first, me, team = given
-        forward(par, act, words, numbers, keys, layer, rows, first, True, me, team)
+    def forward_layer(work, layer):
+        forward(work, layer)
         cuda.syncthreads()
-        forward_rows(act, words, numbers, keys, layer, rows, first, me, team)
+        forward_rows(work, layer)
 
     @inner
-    def backward_layer(layer, given):
-        par, act, words, numbers, keys, rows, first, me, team = given
-        backward_rows(act, words, layer, rows, me, team)
+    def backward_layer(work, layer):
+        backward_rows(work, layer)
         if layer > first_trained:
-            backward(par, act, words, numbers, keys, layer, rows, first, me, team)
+            backward(work, layer)
             cuda.syncthreads()
 
     @inner
-    def update_layer(layer, given):
-        par, act, words, numbers, steps, step, rows, me, team = given
-        update(par, act, words, numbers, steps, step, layer, rows, me, team)
-
-    @inner
-    def apply_layer(layer, given):
-        factor, (par, act, words, numbers, steps, step, rows, me, team) = given
-        apply(par, act, words, numbers, steps, step, factor, layer, me, team)
-
-    @inner
-    def clip_layer(layer, given):
-        par, act, words, numbers, steps, step, rows, me, team = given
-        clip_columns(par, words, numbers, steps, step, layer, me, team)
+    def apply_layer(given, layer):
+        work, factor = given
+        apply(work, layer, factor)
 
     up = range(layers)
     all_forward = one_by_one(forward_layer, up)
     all_backward = one_by_one(backward_layer, up[first_trained:][::-1])
-    all_update, all_clip = one_by_one(update_layer, up), one_by_one(clip_layer, up)
+    all_update, all_clip = one_by_one(o.update, up), one_by_one(o.clip_columns, up)
     all_apply = one_by_one(apply_layer, up)
 
     @inner
-    def learn(par, act, words, numbers, steps, step, rows, sums, me, team):
+    def learn(work, sums):
         """Update all parameters; the barrier after the next rows comes before they are read."""
-        given = par, act, words, numbers, steps, step, rows, me, team
-        all_update(given)
+        me, team = work.me, work.team
+        all_update(work)
         cuda.syncthreads()
         if by_norm:
-            unit = largest_of(sums, largest(act, words, me, team), me, team)
+            unit = largest_of(sums, largest(work), me, team)
             cuda.syncthreads()
-            total = add_up(sums, squares(act, words, unit, me, team), team, me)
-            factor = scale_of(numbers, total, unit)
-            all_apply((factor, given))
+            total = add_up(sums, squares(work, unit), team, me)
+            all_apply((work, scale_of(work.numbers, total, unit)))
             cuda.syncthreads()
-        all_clip(given)
+        all_clip(work)
 
     @inner
-    def train_step(
-        job, words, numbers, weighted, par, act, keys, order, step, first, rows, sums, me, team
-    ):  # fmt: skip
-        steps = job.steps
-        gather(act, words, numbers, keys, job.X, order, rows, first, True, me, team)
+    def train_step(work, job, weighted, sums):
+        gather(work, job.X)
         cuda.syncthreads()
-        given = par, act, words, numbers, keys, rows, first, me, team
-        all_forward(given)
-        own = loss(
-            act, words, numbers, weighted, steps, step, job.classes, job.targets, job.weights,
-            order, rows, first, me, team,
-        )  # fmt: skip
-        total = add_up(sums, own, min(rows, team), me)
+        all_forward(work)
+        own = loss(work, job, weighted)
+        total = add_up(sums, own, min(work.rows, work.team), work.me)
         if math.isfinite(total):
-            last_derivative(act, par, words, numbers, keys, rows, first, me, team)
+            last_derivative(work)
             cuda.syncthreads()
-            all_backward(given)
-            learn(par, act, words, numbers, steps, step, rows, sums, me, team)
+            all_backward(work)
+            learn(work, sums)
         return total
 
     return train_step
@@ -156,17 +138,10 @@ def make_kernel(
     hold at once each has its share of the registers.
     """
     o, words = make_operations(recipe), np.array(layout, np.int64)
-    layers, fill_ones, prefetch = len(layout) - 1, o.fill_ones, make_prefetch()
+    all_ones, prefetch = one_by_one(o.fill_ones, range(len(layout) - 1)), make_prefetch()
     train_step, by_class = make_step(o, words), recipe.by_class
     shared_memory = make_shared_array(0, from_dtype(np.dtype(recipe.dtype)))
     zero = np.dtype(recipe.dtype).type(0)
-
-    @inner
-    def ones_of_layer(layer, given):
-        act, me, team = given
-        fill_ones(act, words, layer, me, team)
-
-    all_ones = one_by_one(ones_of_layer, range(layers))
 
     @inner
     def prefetch_step(job, order, step, first, rows, me, team):
@@ -200,10 +175,14 @@ def make_kernel(
         numbers = job.numbers[model * own : (model + 1) * own]
         table = np.int64(numbers[U(own - 1)])
         fill(act, len(act), zero, me, team)
-        cuda.syncthreads()
-        all_ones((act, me, team))
         epoch = begin // each
         run, first = model * epochs + epoch, (begin - epoch * each) * batch
+        work = Work(
+            par, act, words, numbers, job.keys[U(run)], job.orders[U(run)], job.steps[U(table)],
+            first, batch, True, me, team,
+        )  # fmt: skip
+        cuda.syncthreads()
+        all_ones(work)
         loss_sum, weight_sum = job.results[U(run), LOSS_SUM], job.results[U(run), WEIGHT_SUM]
         for step in range(begin, end):
             keys, order = job.keys[U(run)], job.orders[U(run)]
@@ -211,10 +190,11 @@ def make_kernel(
             if following < samples and step + 1 < end:
                 next_rows = min(batch, samples - following)
                 prefetch_step(job, order, table + step + 1, following, next_rows, me, team)
-            total = train_step(
-                job, words, numbers, weighted, par, act, keys, order, table + step, first, rows,
-                sums, me, team,
+            work = Work(
+                par, act, words, numbers, keys, order, job.steps[U(table + step)], first, rows,
+                True, me, team,
             )  # fmt: skip
+            total = train_step(work, job, weighted, sums)
             loss_sum += total
             weight_sum += job.steps[U(table + step), WEIGHT]
             finite, first = math.isfinite(total), following
@@ -291,6 +271,10 @@ class Block:
         """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         train = self._kernel(self.plan(samples), self.resident_bytes(samples))
         return [(train, (job_type(self.problem.dtype), int64, int64))]
+
+    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return Predictor(self.problem, self.rule, self.plan(1), self._limits).kernels()
 
     def _kernel(self, plan: Plan, resident_bytes: int) -> Any:
         return make_kernel(self._recipe, layout_of(plan), resident_bytes > 0, self._together)

@@ -7,10 +7,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import float64, from_dtype, int32, int64, uint64
 
 from fastnn.inputs.problem import Problem
+from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, recipe_of
+from fastnn.targets.cuda.device.work import Work, layer_of
 from fastnn.targets.cuda.host.costs import predicted_rows
 from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import launch
@@ -19,10 +22,7 @@ from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, U, cuda, kern
 from fastnn.targets.cuda.host.plan import (
     BATCH,
     LAYERS,
-    LDN,
     LDW,
-    OUTPUT,
-    OUTPUTS,
     ROWWISE,
     SIZE,
     STATE,
@@ -46,34 +46,35 @@ def make_kernel(recipe: Recipe, rowwise: bool) -> Any:
     many blocks work on each network: the first on rows 0 to batch, batch blocks, and so on.
     """
     o = make_operations(recipe)
-    gather, forward, forward_rows, fill_ones = o.gather, o.forward, o.forward_rows, o.fill_ones
+    gather, forward, fill_ones = o.gather, o.forward, o.fill_ones
+    forward_rows, _ = make_rowwise(o, rowwise)
 
     def predict(states, start, scratch, words, numbers, keys, order, X, outputs):
         me, team, act = cuda.threadIdx.x, cuda.blockDim.x, scratch[U(cuda.blockIdx.x)]
-        last, n, batch = words[0, LAYERS], words[0, OUTPUTS], words[0, BATCH]
-        blocks = cuda.gridDim.x // len(states)
-        network = cuda.blockIdx.x // blocks
-        parameters, found = states[U(network)][start:], outputs[U(network)]
-        for layer in range(last):
-            fill_ones(act, words, layer, me, team)
+        layers, batch, blocks = words[0, LAYERS], words[0, BATCH], cuda.gridDim.x // len(states)
+        network, last = cuda.blockIdx.x // blocks, layer_of(words, layers - 1)
+        par, found = states[U(network)][start:], outputs[U(network)]
         first = (cuda.blockIdx.x - network * blocks) * batch
+        work = Work(par, act, words, numbers, keys, order, numbers, first, batch, False, me, team)
+        for layer in range(layers):
+            fill_ones(work, layer)
         while first < len(X):
             rows = min(batch, len(X) - first)
+            work = Work(
+                par, act, words, numbers, keys, order, numbers, first, rows, False, me, team
+            )
             cuda.syncthreads()
-            gather(act, words, numbers, keys, X, order, rows, first, False, me, team)
+            gather(work, X)
             cuda.syncthreads()
-            for layer in range(last):
-                forward(parameters, act, words, numbers, keys, layer, rows, first, False, me, team)
+            for layer in range(layers):
+                forward(work, layer)
                 cuda.syncthreads()
-                if rowwise:  # a condition of its own: else Numba compiles what is behind it
-                    if words[1 + layer, ROWWISE] > 0:
-                        forward_rows(act, words, numbers, keys, layer, rows, first, False, me, team)
-                        cuda.syncthreads()
+                forward_rows(work, layer)
             e = me
-            while e < rows * n:
-                r = e // n
-                j = e - r * n
-                found[U(first + r), U(j)] = act[U(words[last, OUTPUT] + r * words[last, LDN] + j)]
+            while e < rows * last.n:
+                r = e // last.n
+                j = e - r * last.n
+                found[U(first + r), U(j)] = act[U(last.output + r * last.ldn + j)]
                 e += team
             first += blocks * batch
 
@@ -91,6 +92,15 @@ class Predictor:
         self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
         self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
 
+    def kernels(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernel, with the types of its arguments."""
+        real = from_dtype(self._problem.dtype)
+        types = (
+            real[:, ::1], int64, real[:, ::1], int64[:, ::1], float64[::1], uint64[::1],
+            int32[::1], real[:, ::1], real[:, :, ::1],
+        )  # fmt: skip
+        return [(make_kernel(self._recipe, bool(self._plan.words[1:, ROWWISE].any())), types)]
+
     def __call__(self, state: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (m, outputs) for X (m, inputs); `state` is (1, state size).
 
@@ -102,7 +112,7 @@ class Predictor:
     def predict_all(self, states: Any, X: Any, stream: Any) -> np.ndarray:
         """Return the outputs (b, m, outputs) of networks with these states (b, state size)."""
         dtype = self._problem.dtype
-        predict = make_kernel(self._recipe, bool(self._plan.words[1:, ROWWISE].any()))
+        ((predict, _),) = self.kernels()
         networks, n = len(states), self._problem.network.outputs
         found = np.empty((networks, len(X), n), dtype)
         products = networks * sum(k * n for k, n in self._problem.network.shapes)

@@ -14,28 +14,10 @@ import numpy as np
 from fastnn.targets.cuda.device.random import make_random
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
+from fastnn.targets.cuda.device.work import Layer, layer_of
 from fastnn.targets.cuda.host.formulas import ALPHA, KEPT_FACTOR
 from fastnn.targets.cuda.host.numba_cuda import U, inner, named
-from fastnn.targets.cuda.host.plan import (
-    CODE,
-    DELTA,
-    DRAWN,
-    DROPS,
-    INPUT,
-    LAYERS,
-    LDN,
-    LDW,
-    LDX,
-    NEEDS_Z,
-    OUTPUT,
-    ROWWISE,
-    THRESHOLD,
-    TRAINABLE,
-    WEIGHTS,
-    K,
-    N,
-    Z,
-)
+from fastnn.targets.cuda.host.plan import LAYERS
 
 
 class Drops(NamedTuple):
@@ -84,24 +66,16 @@ class Ahead(NamedTuple):
 
     Attributes
     ----------
-    n, ldn
-        Outputs, and numbers from one row to the next.
-    code
-        Of the activation, or -1.
-    rowwise
-        Whether the activation takes whole rows, later.
-    z, output
-        Where they go; z is -1 where nobody needs it.
+    of
+        The layer.
+    z
+        Where z goes, or -1 where nobody needs it.
     next, ldx
         Where the next layer has its inputs if dropout makes others of them, or -1.
     """
 
-    n: Any
-    ldn: Any
-    code: Any
-    rowwise: Any
+    of: Layer
     z: Any
-    output: Any
     next: Any
     ldx: Any
     slopes: Slopes
@@ -109,37 +83,26 @@ class Ahead(NamedTuple):
 
 
 class Back(NamedTuple):
-    """What follows the derivative by an output of a layer; see `Ahead`.
+    """What follows the derivative by an output of a layer; see `Ahead`."""
 
-    Attributes
-    ----------
-    delta
-        Where the derivative by z goes.
-    """
-
-    n: Any
-    ldn: Any
-    code: Any
-    z: Any
-    output: Any
-    delta: Any
+    of: Layer
     slopes: Slopes
     drops: Drops
 
 
 def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
-    """Return what follows a product, for the rules of a recipe.
+    """Return what follows a product, for the rules of a recipe; `work` is a `Work`.
 
-    drops_behind(words, numbers, keys, layer, training) -> Drops; layer -1 is the data.
+    drops_behind(work, layer) -> Drops; layer -1 is the data.
     dropped(drops, a, position) -> a, kept or not.
-    ahead(words, numbers, keys, layer, training) -> Ahead.
-    finish_forward(own, act, par, r, j, z, first): what follows z = (x W + b)[r, j].
-    pass_on(own, act, r, j, a, first): the dropout before the next layer alone.
-    back(words, numbers, keys, layer) -> Back.
-    finish_backward(own, act, par, r, j, da, first): what follows da = dL/da[r, j], before the
-    dropout behind the layer; dL/dz[r, j] goes to DELTA.
-    finish_forward4(own, act, par, r, j, z, count, first), finish_backward4(...): likewise from
-    column j, a multiple of 4, on; `count` of four numbers are there, and zeros are written behind.
+    ahead(work, layer) -> Ahead.
+    finish_forward(own, work, r, j, z): what follows z = (x W + b)[r, j].
+    pass_on(own, work, r, j, a): the dropout before the next layer alone.
+    back(work, layer) -> Back.
+    finish_backward(own, work, r, j, da): what follows da = dL/da[r, j], before the dropout behind
+    the layer; dL/dz[r, j] goes to DELTA.
+    finish_forward4(own, work, r, j, z, count), finish_backward4(...): likewise from column j, a
+    multiple of 4, on; `count` of four numbers are there, and zeros are written behind.
     """
     dtype = np.dtype(recipe.dtype)
     real, no_key = dtype.type, np.uint64(0)
@@ -153,23 +116,25 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         return real(numbers[U(places.layers + layer * places.each + field)])
 
     @inner
-    def drops_behind(words, numbers, keys, layer, training):
+    def drops_behind(work, layer):
         active, key, threshold, factor = False, no_key, 0, zero
-        if training and layer + 1 < words[0, LAYERS] and words[2 + layer, DROPS] == 1:
-            active, key, threshold = True, keys[U(layer + 1)], words[2 + layer, THRESHOLD]
-            factor = number_of(numbers, layer + 1, KEPT_FACTOR)
+        if work.training and layer + 1 < work.words[0, LAYERS]:
+            behind = layer_of(work.words, layer + 1)
+            if behind.drops == 1:
+                active, key, threshold = True, work.keys[U(layer + 1)], behind.threshold
+                factor = number_of(work.numbers, layer + 1, KEPT_FACTOR)
         return Drops(active, key, threshold, factor)
 
     @inner
-    def slopes_in(words, numbers, keys, layer, training):
-        word, trainable, key = 1 + layer, -1, no_key
-        if words[word, TRAINABLE] == 1:
-            trainable = words[word, WEIGHTS] + (words[word, K] + 1) * words[word, LDW]
-        drawn = training and words[word, DRAWN] == 1
+    def slopes_in(work, layer):
+        at, trainable, key = layer_of(work.words, layer), -1, no_key
+        if at.trainable == 1:
+            trainable = at.weights + (at.k + 1) * at.ldw
+        drawn = work.training and at.drawn == 1
         if drawn:
-            key = keys[U(words[0, LAYERS] + layer)]
-        constants = layer_constants(numbers, layer)
-        return Slopes(number_of(numbers, layer, ALPHA), trainable, drawn, key, constants)
+            key = work.keys[U(work.words[0, LAYERS] + layer)]
+        constants = layer_constants(work.numbers, layer)
+        return Slopes(number_of(work.numbers, layer, ALPHA), trainable, drawn, key, constants)
 
     @inner
     def dropped(drops, a, position):
@@ -189,40 +154,37 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         return alpha
 
     @inner
-    def ahead(words, numbers, keys, layer, training):
-        word, following, ldx = 1 + layer, -1, 0
-        if layer + 1 < words[0, LAYERS] and words[2 + layer, DROPS] == 1:
-            following, ldx = words[2 + layer, INPUT], words[2 + layer, LDX]
-        z = words[word, Z] if words[word, NEEDS_Z] == 1 else -1
-        return Ahead(
-            words[word, N], words[word, LDN], words[word, CODE], words[word, ROWWISE] > 0, z,
-            words[word, OUTPUT], following, ldx,
-            slopes_in(words, numbers, keys, layer, training),
-            drops_behind(words, numbers, keys, layer, training),
-        )  # fmt: skip
+    def ahead(work, layer):
+        at, following, ldx = layer_of(work.words, layer), -1, 0
+        if layer + 1 < work.words[0, LAYERS]:
+            behind = layer_of(work.words, layer + 1)
+            if behind.drops == 1:
+                following, ldx = behind.input, behind.ldx
+        z = at.z if at.needs_z == 1 else -1
+        return Ahead(at, z, following, ldx, slopes_in(work, layer), drops_behind(work, layer))
 
     @inner
-    def pass_on(own, act, r, j, a, first):
+    def pass_on(own, work, r, j, a):
         if own.next >= 0:
-            a = dropped(own.drops, a, (first + r) * own.n + j)
-            act[U(own.next + r * own.ldx + j)] = a
+            a = dropped(own.drops, a, (work.first + r) * own.of.n + j)
+            work.act[U(own.next + r * own.ldx + j)] = a
 
     @inner
     def activated(own, par, j, position, z):
         slope = slope_at(own.slopes, par, j, position)
-        return activate(own.code, z, slope, own.slopes.constants)
+        return activate(own.of.code, z, slope, own.slopes.constants)
 
     @inner
-    def finish_forward(own, act, par, r, j, z, first):
-        at = r * own.ldn + j
+    def finish_forward(own, work, r, j, z):
+        at, act = r * own.of.ldn + j, work.act
         if own.z >= 0:
             act[U(own.z + at)] = z
         a = z
-        if own.code >= 0:
-            a = activated(own, par, j, (first + r) * own.n + j, z)
-        act[U(own.output + at)] = a
-        if not own.rowwise:
-            pass_on(own, act, r, j, a, first)
+        if own.of.code >= 0:
+            a = activated(own, work.par, j, (work.first + r) * own.of.n + j, z)
+        act[U(own.of.output + at)] = a
+        if not own.of.rowwise > 0:
+            pass_on(own, work, r, j, a)
 
     @inner
     def dropped4(drops, a, position):
@@ -233,29 +195,24 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         return a
 
     @inner
-    def finish_forward4(own, act, par, r, j, z, count, first):
-        at, position, a = r * own.ldn + j, (first + r) * own.n + j, only(z, count)
+    def finish_forward4(own, work, r, j, z, count):
+        at, position, a = r * own.of.ldn + j, (work.first + r) * own.of.n + j, only(z, count)
         if own.z >= 0:
-            store(act, own.z + at, a)
-        if own.code >= 0:
-            a0 = activated(own, par, j, position, z[0])
-            a1 = activated(own, par, j + 1, position + 1, z[1])
-            a2 = activated(own, par, j + 2, position + 2, z[2])
-            a3 = activated(own, par, j + 3, position + 3, z[3])
+            store(work.act, own.z + at, a)
+        if own.of.code >= 0:
+            a0 = activated(own, work.par, j, position, z[0])
+            a1 = activated(own, work.par, j + 1, position + 1, z[1])
+            a2 = activated(own, work.par, j + 2, position + 2, z[2])
+            a3 = activated(own, work.par, j + 3, position + 3, z[3])
             a = only((a0, a1, a2, a3), count)
-        store(act, own.output + at, a)
-        if own.next >= 0 and not own.rowwise:
-            store(act, own.next + r * own.ldx + j, dropped4(own.drops, a, position))
+        store(work.act, own.of.output + at, a)
+        if own.next >= 0 and not own.of.rowwise > 0:
+            store(work.act, own.next + r * own.ldx + j, dropped4(own.drops, a, position))
 
     @inner
-    def back(words, numbers, keys, layer):
-        word = 1 + layer
-        return Back(
-            words[word, N], words[word, LDN], words[word, CODE], words[word, Z],
-            words[word, OUTPUT], words[word, DELTA],
-            slopes_in(words, numbers, keys, layer, True),
-            drops_behind(words, numbers, keys, layer, True),
-        )  # fmt: skip
+    def back(work, layer):
+        at = layer_of(work.words, layer)
+        return Back(at, slopes_in(work, layer), drops_behind(work, layer))
 
     @inner
     def by_slope(da, z):
@@ -265,37 +222,37 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def times_derivative(own, par, j, position, da, z, a):
         slope = slope_at(own.slopes, par, j, position)
-        return da * derivative_of(own.code, z, a, slope, own.slopes.constants)
+        return da * derivative_of(own.of.code, z, a, slope, own.slopes.constants)
 
     @inner
-    def finish_backward(own, act, par, r, j, da, first):
-        at, position = r * own.ldn + j, (first + r) * own.n + j
+    def finish_backward(own, work, r, j, da):
+        at, position, act = r * own.of.ldn + j, (work.first + r) * own.of.n + j, work.act
         da = dropped(own.drops, da, position)
-        if own.code >= 0:
-            a, z = act[U(own.output + at)], act[U(own.z + at)]
+        if own.of.code >= 0:
+            a, z = act[U(own.of.output + at)], act[U(own.of.z + at)]
             if own.slopes.trainable >= 0:
                 a = z  # a slope may be negative, so the sign of a says nothing
-                act[U(own.z + at)] = by_slope(da, z)
-            da = times_derivative(own, par, j, position, da, z, a)
-        act[U(own.delta + at)] = da
+                act[U(own.of.z + at)] = by_slope(da, z)
+            da = times_derivative(own, work.par, j, position, da, z, a)
+        act[U(own.of.delta + at)] = da
 
     @inner
-    def finish_backward4(own, act, par, r, j, da, count, first):
-        at, position = r * own.ldn + j, (first + r) * own.n + j
+    def finish_backward4(own, work, r, j, da, count):
+        at, position, act = r * own.of.ldn + j, (work.first + r) * own.of.n + j, work.act
         da = dropped4(own.drops, da, position)
-        if own.code >= 0:
-            a, z = load(act, own.output + at), load(act, own.z + at)
+        if own.of.code >= 0:
+            a, z = load(act, own.of.output + at), load(act, own.of.z + at)
             if own.slopes.trainable >= 0:
                 a = z
                 d0, d1 = by_slope(da[0], z[0]), by_slope(da[1], z[1])
                 d2, d3 = by_slope(da[2], z[2]), by_slope(da[3], z[3])
-                store(act, own.z + at, only((d0, d1, d2, d3), count))
-            d0 = times_derivative(own, par, j, position, da[0], z[0], a[0])
-            d1 = times_derivative(own, par, j + 1, position + 1, da[1], z[1], a[1])
-            d2 = times_derivative(own, par, j + 2, position + 2, da[2], z[2], a[2])
-            d3 = times_derivative(own, par, j + 3, position + 3, da[3], z[3], a[3])
+                store(act, own.of.z + at, only((d0, d1, d2, d3), count))
+            d0 = times_derivative(own, work.par, j, position, da[0], z[0], a[0])
+            d1 = times_derivative(own, work.par, j + 1, position + 1, da[1], z[1], a[1])
+            d2 = times_derivative(own, work.par, j + 2, position + 2, da[2], z[2], a[2])
+            d3 = times_derivative(own, work.par, j + 3, position + 3, da[3], z[3], a[3])
             da = d0, d1, d2, d3
-        store(act, own.delta + at, only(da, count))
+        store(act, own.of.delta + at, only(da, count))
 
     return named(
         drops_behind, dropped, ahead, finish_forward, finish_forward4, pass_on, back,

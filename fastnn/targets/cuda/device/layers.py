@@ -1,10 +1,8 @@
 """One layer at a time, forward and backward, by a team of threads that share a batch.
 
-Each function is called by every thread of a team, with its number `me` and their count `team`, and
-leaves synchronising to the caller. `par` is the array of the parameters, `act` the scratch, `rows`
-how many rows of the batch the team has, and `first` the position of the first of them in the
-epoch, which random numbers depend on. A thread sums four rows at a time, so that what it reads of
-the other factor serves four products.
+Each function is called by every thread of a team with its `Work`, and leaves synchronising to the
+caller. A thread sums four rows at a time, so that what it reads of the other factor serves four
+products.
 """
 
 from __future__ import annotations
@@ -19,21 +17,9 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.epilogue import make_epilogue
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
+from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import I32, U, cuda, inner, named, quotient
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    DELTA,
-    INPUT,
-    LAYERS,
-    LDN,
-    LDW,
-    LDX,
-    OUTPUT,
-    ROWWISE,
-    WEIGHTS,
-    K,
-    N,
-)
+from fastnn.targets.cuda.host.plan import BATCH, LAYERS, ROWWISE
 
 SOFTMAX, HARDMAX = 1, 2
 
@@ -107,13 +93,11 @@ def make_dots(dtype: np.dtype) -> SimpleNamespace:
 def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     """Return the passes through a layer, for the rules of a recipe, with those of `epilogue`.
 
-    gather(act, words, numbers, keys, X, order, rows, first, training, me, team): the inputs of
-    the batch.  gather_by(lanes): likewise, so many neighbours a row.
-    forward(par, act, words, numbers, keys, layer, rows, first, training, me, team).
-    forward_rows(act, words, ..., layer, rows, ...): softmax and hardmax, after `forward`.
-    last_derivative(act, par, ...): that for all of the last layer, whose DELTA the loss wrote.
-    backward(par, act, ..., layer, ...): from DELTA of `layer` to that of the layer before it.
-    backward_rows(act, words, layer, rows, me, team): the derivative of softmax, after `backward`.
+    gather(work, X): the inputs of the batch.  gather_by(lanes): likewise, so many neighbours a row.
+    forward(work, layer).  forward_rows(work, layer): softmax and hardmax, after `forward`.
+    last_derivative(work): that for all of the last layer, whose DELTA the loss wrote.
+    backward(work, layer): from DELTA of `layer` to that of the layer before it.
+    backward_rows(work, layer): the derivative of softmax, after `backward`.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -124,28 +108,28 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     finish_forward, finish_backward = epilogue.finish_forward, epilogue.finish_backward
 
     @inner
-    def gather(act, words, numbers, keys, X, order, rows, first, training, me, team):
-        k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
-        drops = drops_behind(words, numbers, keys, -1, training)
-        e = me
-        while e < rows * k:
-            r = quotient(e, k)
-            i = e - r * k
-            x = X[U(order[U(first + r)]), U(i)]
-            act[U(at + r * ldx + i)] = dropped(drops, x, (first + r) * k + i)
-            e += team
+    def gather(work, X):
+        at, first, e = layer_of(work.words, 0), work.first, work.me
+        drops = drops_behind(work, -1)
+        while e < work.rows * at.k:
+            r = quotient(e, at.k)
+            i = e - r * at.k
+            x = X[U(work.order[U(first + r)]), U(i)]
+            work.act[U(at.input + r * at.ldx + i)] = dropped(drops, x, (first + r) * at.k + i)
+            e += work.team
 
     def gather_by(lanes):
         """Return what gathers rows by so many neighbours each."""
 
         @inner
-        def gather_rows(act, words, numbers, keys, X, order, rows, first, training, me, team):
-            k, ldx, at = words[1, K], words[1, LDX], words[1, INPUT]
-            drops = drops_behind(words, numbers, keys, -1, training)
-            lane = me % lanes
-            r = me // lanes
-            while r < rows:
-                source, i, to, drawn = order[U(first + r)], lane, at + r * ldx, (first + r) * k
+        def gather_rows(work, X):
+            at, act, first = layer_of(work.words, 0), work.act, work.first
+            k, drops = at.k, drops_behind(work, -1)
+            lane = work.me % lanes
+            r = work.me // lanes
+            while r < work.rows:
+                source, to, drawn = work.order[U(first + r)], at.input + r * at.ldx, (first + r) * k
+                i = lane
                 while i < k:
                     # Four loads are under way together.
                     i1, i2, i3 = i + lanes, i + 2 * lanes, i + 3 * lanes
@@ -159,7 +143,7 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                     if i3 < k:
                         act[U(to + i3)] = dropped(drops, x3, drawn + i3)
                     i += 4 * lanes
-                r += team // lanes
+                r += work.team // lanes
 
         return gather_rows
 
@@ -170,35 +154,38 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         """
 
         @inner
-        def sums(own, act, par, a, lda, n, b, across, step, count, rows, first, me, team):
-            last, e = rows - 1, me
+        def sums(own, work, a, lda, n, b, across, step, count):
+            rows, e = work.rows, work.me
+            last = rows - 1
             while e < (rows + 3) // 4 * n:
                 q = quotient(e, n)
                 j, r = e - q * n, 4 * q
                 s0, s1, s2, s3 = along(
-                    act, a + r * lda, a + min(r + 1, last) * lda, a + min(r + 2, last) * lda,
-                    a + min(r + 3, last) * lda, par, b + j * across, step, count,
+                    work.act, a + r * lda, a + min(r + 1, last) * lda, a + min(r + 2, last) * lda,
+                    a + min(r + 3, last) * lda, work.par, b + j * across, step, count,
                 )  # fmt: skip
-                finish(own, act, par, r, j, s0, first)
+                finish(own, work, r, j, s0)
                 if r + 1 < rows:
-                    finish(own, act, par, r + 1, j, s1, first)
+                    finish(own, work, r + 1, j, s1)
                 if r + 2 < rows:
-                    finish(own, act, par, r + 2, j, s2, first)
+                    finish(own, work, r + 2, j, s2)
                 if r + 3 < rows:
-                    finish(own, act, par, r + 3, j, s3, first)
-                e += team
+                    finish(own, work, r + 3, j, s3)
+                e += work.team
 
         return sums
 
     outputs_of, derivatives_of = by_four_rows(finish_forward), by_four_rows(finish_backward)
 
     @inner
-    def forward(par, act, words, numbers, keys, layer, rows, first, training, me, team):
-        word, own = 1 + layer, ahead(words, numbers, keys, layer, training)
-        outputs_of(
-            own, act, par, words[word, INPUT], words[word, LDX], words[word, N],
-            words[word, WEIGHTS], 1, words[word, LDW], words[word, K] + 1, rows, first, me, team,
-        )  # fmt: skip
+    def forward(work, layer):
+        at, own = layer_of(work.words, layer), ahead(work, layer)
+        outputs_of(own, work, at.input, at.ldx, at.n, at.weights, 1, at.ldw, at.k + 1)
+
+    @inner
+    def backward(work, layer):
+        at, own = layer_of(work.words, layer), back(work, layer - 1)
+        derivatives_of(own, work, at.delta, at.ldn, at.k, at.weights, at.ldw, 1, at.n)
 
     @inner
     def softmax_row(act, at, n):
@@ -223,65 +210,53 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                 act[U(at + j)] = one if j == best else zero
 
     @inner
-    def forward_rows(act, words, numbers, keys, layer, rows, first, training, me, team):
-        own, kind = ahead(words, numbers, keys, layer, training), words[1 + layer, ROWWISE]
-        r = me
-        while r < rows:
-            at = own.output + r * own.ldn
-            if kind == SOFTMAX:
-                softmax_row(act, at, own.n)
+    def forward_rows(work, layer):
+        own, r = ahead(work, layer), work.me
+        n, ldn = own.of.n, own.of.ldn
+        while r < work.rows:
+            at = own.of.output + r * ldn
+            if own.of.rowwise == SOFTMAX:
+                softmax_row(work.act, at, n)
             else:
-                hardmax_row(act, at, own.n)
-            for j in range(own.n):
-                pass_on(own, act, r, j, act[U(at + j)], first)
-            r += team
+                hardmax_row(work.act, at, n)
+            for j in range(n):
+                pass_on(own, work, r, j, work.act[U(at + j)])
+            r += work.team
 
     @inner
-    def last_derivative(act, par, words, numbers, keys, rows, first, me, team):
+    def last_derivative(work):
         """Turn the derivatives of the loss by the outputs into those by z of the last layer."""
-        own = back(words, numbers, keys, words[0, LAYERS] - 1)
-        if own.code >= 0:
-            e = me
-            while e < rows * own.n:
-                r = quotient(e, own.n)
-                j = e - r * own.n
-                da = act[U(own.delta + r * own.ldn + j)]
-                finish_backward(own, act, par, r, j, da, first)
-                e += team
+        own = back(work, work.words[0, LAYERS] - 1)
+        n = own.of.n
+        if own.of.code >= 0:
+            e = work.me
+            while e < work.rows * n:
+                r = quotient(e, n)
+                j = e - r * n
+                finish_backward(own, work, r, j, work.act[U(own.of.delta + r * own.of.ldn + j)])
+                e += work.team
 
     @inner
-    def backward(par, act, words, numbers, keys, layer, rows, first, me, team):
-        word, own = 1 + layer, back(words, numbers, keys, layer - 1)
-        derivatives_of(
-            own, act, par, words[word, DELTA], words[word, LDN], words[word, K],
-            words[word, WEIGHTS], words[word, LDW], 1, words[word, N], rows, first, me, team,
-        )  # fmt: skip
-
-    @inner
-    def backward_rows(act, words, layer, rows, me, team):
-        word = 1 + layer
-        n, ldn, hard = words[word, N], words[word, LDN], words[word, ROWWISE] == HARDMAX
-        output, delta = words[word, OUTPUT], words[word, DELTA]
-        r = me
-        while r < rows:
-            a, d = output + r * ldn, delta + r * ldn
+    def backward_rows(work, layer):
+        at, act, r = layer_of(work.words, layer), work.act, work.me
+        n, hard = at.n, at.rowwise == HARDMAX
+        while r < work.rows:
+            a, d = at.output + r * at.ldn, at.delta + r * at.ldn
             total = zero
             for j in range(n):
                 total += act[U(a + j)] * act[U(d + j)]
             for j in range(n):
                 da = act[U(d + j)]
                 act[U(d + j)] = zero if hard else act[U(a + j)] * (da - total)
-            r += team
+            r += work.team
 
     @inner
-    def fill_ones(act, words, layer, me, team):
+    def fill_ones(work, layer):
         """Write the ones that biases go with, at the end of each row of a layer's inputs."""
-        word, batch = 1 + layer, words[0, BATCH]
-        at, ldx = words[word, INPUT] + words[word, K], words[word, LDX]
-        r = me
-        while r < batch:
-            act[U(at + r * ldx)] = one
-            r += team
+        at, r = layer_of(work.words, layer), work.me
+        while r < work.words[0, BATCH]:
+            work.act[U(at.input + at.k + r * at.ldx)] = one
+            r += work.team
 
     return named(
         gather, gather_by, forward, forward_rows, last_derivative, backward, backward_rows,
@@ -289,28 +264,21 @@ def make_layers(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     )  # fmt: skip
 
 
-def make_rowwise(o: SimpleNamespace, plan: np.ndarray) -> tuple[Any, Any]:
-    """Return ``forward(...)`` and ``backward(...)``: those of softmax and hardmax, for a block.
+def make_rowwise(o: SimpleNamespace, some: bool) -> tuple[Any, Any]:
+    """Return ``forward(work, layer)`` and ``backward(...)``: softmax and hardmax for a block.
 
-    They do what `o.forward_rows`, in training, and `o.backward_rows` do, where a layer is one of
-    those, and then wait for the block. Of a plan with these words that has no such layer, nothing
-    is compiled.
+    They do what `o.forward_rows` and `o.backward_rows` do, where a layer is one of those, and then
+    wait for the block. Without `some` such layers nothing is compiled.
     """
-    some = bool((plan[1:, ROWWISE] > 0).any())
-    forward_rows, backward_rows = o.forward_rows, o.backward_rows
 
-    @inner
-    def forward(act, words, numbers, keys, layer, rows, first, me, team):
-        if some:
-            if words[1 + layer, ROWWISE] > 0:
-                forward_rows(act, words, numbers, keys, layer, rows, first, True, me, team)
-                cuda.syncthreads()
+    def where_rowwise(does):
+        @inner
+        def call(work, layer):
+            if some:  # a condition of its own: else Numba compiles what is behind it
+                if work.words[1 + layer, ROWWISE] > 0:
+                    does(work, layer)
+                    cuda.syncthreads()
 
-    @inner
-    def backward(act, words, layer, rows, me, team):
-        if some:
-            if words[1 + layer, ROWWISE] > 0:
-                backward_rows(act, words, layer, rows, me, team)
-                cuda.syncthreads()
+        return call
 
-    return forward, backward
+    return where_rowwise(o.forward_rows), where_rowwise(o.backward_rows)

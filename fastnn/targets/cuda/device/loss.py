@@ -8,21 +8,20 @@ import numpy as np
 
 from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.rules import ALONE, Recipe
+from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import U, inner
-from fastnn.targets.cuda.host.plan import DELTA, LAYERS, LDN, OUTPUT, OUTPUTS
+from fastnn.targets.cuda.host.plan import LAYERS
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 
 
 def make_loss(recipe: Recipe, rules: Any) -> Any:
-    """Return the function ``loss``.
+    """Return the function ``loss(work, job, weighted)``.
 
-    ``loss(act, words, numbers, weighted, steps, step, classes, targets, weights, order, rows,
-    first, me, team)``
-    writes the derivative of the batch's loss by each output of these rows to DELTA of the last
+    It writes the derivative of the batch's loss by each output of the rows to DELTA of the last
     layer, and returns the sum of weight times loss over the rows of this thread, in float64.
-    `targets` are numbers or soft labels (n, outputs), or `classes` indices (n,); the other one has
-    one element. Of `weights` there is one for each row where `weighted` is 1, for each target where
-    it is 2.
+    The job has `targets`, numbers or soft labels (n, outputs), or `classes`, indices (n,), and of
+    the other one a single element; of its `weights` there is one for each row where `weighted` is
+    1, for each target where it is 2.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
@@ -116,25 +115,27 @@ def make_loss(recipe: Recipe, rules: Any) -> Any:
         row_loss, by_target = loss_by_formula, never
 
     @inner
-    def loss(act, words, numbers, weighted, steps, step, classes, targets, weights, order, rows,
-             first, me, team):  # fmt: skip
-        last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
-        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
-        total, alpha = 0.0, loss_parameter(numbers, real(steps[U(step), LOSS_ALPHA]))
-        r = me
-        while r < rows:
-            s = order[U(first + r)]
-            p, d = output + r * ldn, delta + r * ldn
+    def loss(work, job, weighted):
+        act, weights, inverse = work.act, job.weights, work.step[INVERSE]
+        at = layer_of(work.words, work.words[0, LAYERS] - 1)
+        n, total = at.n, 0.0
+        alpha = loss_parameter(work.numbers, real(work.step[LOSS_ALPHA]))
+        r = work.me
+        while r < work.rows:
+            s = work.order[U(work.first + r)]
+            p, d = at.output + r * at.ldn, at.delta + r * at.ldn
             weight = weights[U(s)] if weighted == 1 else 1.0
             if weighted == 2:
-                total += by_target(act, p, d, n, targets, weights, s, inverse, alpha)
+                total += by_target(act, p, d, n, job.targets, weights, s, inverse, alpha)
             elif weight > 0.0:
                 share = real(weight * inverse)
-                total += weight * row_loss(act, p, d, n, numbers, classes, targets, s, share, alpha)
+                total += weight * row_loss(
+                    act, p, d, n, work.numbers, job.classes, job.targets, s, share, alpha
+                )
             else:  # no derivative, whatever that of its loss is
                 for j in range(n):
                     act[U(d + j)] = zero
-            r += team
+            r += work.team
         return total
 
     return loss

@@ -16,6 +16,7 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cuda.device.layers import make_dots
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
+from fastnn.targets.cuda.device.work import Layer, layer_of
 from fastnn.targets.cuda.host.formulas import (
     BETA1,
     BETA2,
@@ -31,25 +32,7 @@ from fastnn.targets.cuda.host.formulas import (
     REST2,
 )
 from fastnn.targets.cuda.host.numba_cuda import U, inner, named, quotient
-from fastnn.targets.cuda.host.plan import (
-    BIAS,
-    CLIPS,
-    DELTA,
-    INPUT,
-    KEPT,
-    LDN,
-    LDW,
-    LDX,
-    MEAN,
-    SIZE,
-    STATE,
-    TRAINABLE,
-    TRAINED,
-    WEIGHTS,
-    K,
-    N,
-    Z,
-)
+from fastnn.targets.cuda.host.plan import CLIPS, KEPT, MEAN, SIZE, STATE
 from fastnn.targets.cuda.host.scalars import C1, C2, C3, DECAY, RATE
 
 
@@ -58,9 +41,8 @@ class Learning(NamedTuple):
 
     Attributes
     ----------
-    weights, ldw, k, bias
-        Where W begins among the parameters, how far apart its rows are, how many there are, and
-        whether biases are trainable.
+    of
+        The layer.
     size
         How far the optimizer's state is from the parameters.
     kept
@@ -75,10 +57,7 @@ class Learning(NamedTuple):
         What the rule takes besides.
     """
 
-    weights: Any
-    ldw: Any
-    k: Any
-    bias: Any
+    of: Layer
     size: Any
     kept: Any
     clips: Any
@@ -92,26 +71,25 @@ class Learning(NamedTuple):
 
 
 def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
-    """Return what follows the backward pass, for the rules of a recipe.
+    """Return what follows the backward pass, for the rules of a recipe; `work` is a `Work`.
 
-    learning(words, numbers, steps, step, layer) -> Learning.
+    learning(work, layer) -> Learning.
     limited4(own, g, w): the gradients of four weights with l2 and limit by value; `own` is a
     `Learning`.
     take_in4(own, memory, at, far, w, g, count): the rule for `count` of the four weights w, which
     lie from `at` on, and their state `far` and twice that behind; zeros are written behind.
-    finish(own, par, act, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope)
-    and column j of a layer that is trained: penalty, limit by value, and the rule, or where the
-    norm comes first only keep it.
-    finish4(own, par, act, i, j, g, count): likewise of W alone, `count` of four numbers from column
-    j, a multiple of 4, on; zeros are written behind.
-    update(par, act, words, numbers, steps, step, layer, rows, me, team): the gradient of a layer.
-    squares(act, words, unit, me, team), largest(...): of the kept gradient, a thread's part.
-    hold(par, act, words, numbers, steps, step, factor, layer, me, team): penalty and limit by value
-    of the kept gradients of a layer, which came without; no factor.
-    apply(par, act, words, numbers, steps, step, factor, layer, me, team): the rule with the kept
-    gradients of a layer.
+    finish(own, work, i, j, g): take in the gradient g of row i (k: the bias; k + 1: the slope) and
+    column j of a layer that is trained: penalty, limit by value, and the rule, or where the norm
+    comes first only keep it.
+    finish4(own, work, i, j, g, count): likewise of W alone, `count` of four numbers from column j,
+    a multiple of 4, on; zeros are written behind.
+    update(work, layer): the gradient of a layer, and all that `finish` does.
+    squares(work, unit), largest(work): of the kept gradient, a thread's part.
+    hold(work, layer, factor): penalty and limit by value of the kept gradients of a layer, which
+    came without; no factor.
+    apply(work, layer, factor): the rule with the kept gradients of a layer.
     scale_of(numbers, total, unit): what clipping by norm multiplies a gradient by.
-    clip_columns(par, words, numbers, steps, step, layer, me, team): keep W within max_norm.
+    clip_columns(work, layer): keep W within max_norm.
     """
     dtype = np.dtype(recipe.dtype)
     real, slots, rule = dtype.type, recipe.slots, rules.update
@@ -121,23 +99,23 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     limited_l2 = recipe.rule in ("sgd", "averaged_sgd")  # see `Problem.l2_of_step`
 
     @inner
-    def learning(words, numbers, steps, step, layer):
-        word, own = 1 + layer, places.layers + layer * places.each
+    def learning(work, layer):
+        words, numbers, step = work.words, work.numbers, work.step
+        own = places.layers + layer * places.each
         factor = numbers[U(own + RATE_FACTOR)]
-        rate = steps[U(step), RATE] * factor
+        rate = step[RATE] * factor
         l2 = numbers[U(own + L2)]
         if limited_l2 and rate * l2 > 1.0:
             l2 = 1.0 / rate
         constants = (
             real(numbers[BETA1]), real(numbers[REST1]),
             real(numbers[BETA2]), real(numbers[REST2]), real(numbers[EPSILON]),
-            real(steps[U(step), C1]), real(steps[U(step), C2]), real(steps[U(step), C3]),
+            real(step[C1]), real(step[C2]), real(step[C3]),
         )  # fmt: skip
         return Learning(
-            words[word, WEIGHTS], words[word, LDW], words[word, K], words[word, BIAS] == 1,
-            words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1, real(numbers[CLIP_VALUE]),
-            real(rate * numbers[U(own + L1)]), real(l2),
-            real(1.0 - steps[U(step), DECAY] * factor), real(rate),
+            layer_of(words, layer), words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1,
+            real(numbers[CLIP_VALUE]), real(rate * numbers[U(own + L1)]), real(l2),
+            real(1.0 - step[DECAY] * factor), real(rate),
             real(rate * numbers[U(own + BIAS_FACTOR)]), constants,
         )  # fmt: skip
 
@@ -150,7 +128,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
 
     @inner
     def take_in(own, par, i, at, g, shrink, threshold):
-        w, rate = par[U(at)], own.bias_rate if i == own.k else own.rate
+        w, rate = par[U(at)], own.bias_rate if i == own.of.k else own.rate
         s = par[U(at + own.size)] if slots > 0 else zero
         t = par[U(at + 2 * own.size)] if slots > 1 else zero
         w, s, t = stepped(own, rate, w, g, s, t, shrink, threshold)
@@ -174,20 +152,20 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     def held(own, par, i, at, g):
         """Return the gradient of a number in row i, limited, and what shrinks that number."""
         shrink, threshold = one, zero
-        if i < own.k:
+        if i < own.of.k:
             g, shrink, threshold = g + own.l2 * par[U(at)], own.shrink, own.threshold
         return clipped(g, own.limit) if own.clips else g, shrink, threshold
 
     @inner
-    def finish(own, par, act, i, j, g):
-        if i == own.k and not own.bias:
+    def finish(own, work, i, j, g):
+        if i == own.of.k and own.of.bias == 0:
             return
-        at = own.weights + i * own.ldw + j
-        g, shrink, threshold = held(own, par, i, at, g)
+        at = own.of.weights + i * own.of.ldw + j
+        g, shrink, threshold = held(own, work.par, i, at, g)
         if own.kept >= 0:
-            act[U(own.kept + at)] = g
+            work.act[U(own.kept + at)] = g
         else:
-            take_in(own, par, i, at, g, shrink, threshold)
+            take_in(own, work.par, i, at, g, shrink, threshold)
 
     @inner
     def limited4(own, g, w):
@@ -213,65 +191,64 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             store(memory, at + 2 * far, only((t0, t1, t2, t3), count))
 
     @inner
-    def finish4(own, par, act, i, j, g, count):
-        at = own.weights + i * own.ldw + j
-        w = load(par, at)
+    def finish4(own, work, i, j, g, count):
+        at = own.of.weights + i * own.of.ldw + j
+        w = load(work.par, at)
         g = limited4(own, g, w)
         if own.kept >= 0:
-            store(act, own.kept + at, only(g, count))
+            store(work.act, own.kept + at, only(g, count))
         else:
-            take_in4(own, par, at, own.size, w, g, count)
+            take_in4(own, work.par, at, own.size, w, g, count)
 
     @inner
-    def update(par, act, words, numbers, steps, step, layer, rows, me, team):
-        word = 1 + layer
-        if words[word, TRAINED] == 0:
+    def update(work, layer):
+        own, act = learning(work, layer), work.act
+        k, n, ldn = own.of.k, own.of.n, own.of.ldn
+        if own.of.trained == 0:
             return
-        k, n, ldx, ldn = words[word, K], words[word, N], words[word, LDX], words[word, LDN]
-        x, d = words[word, INPUT], words[word, DELTA]
-        own = learning(words, numbers, steps, step, layer)
-        e = me
+        e = work.me
         while e < (k + 4) // 4 * n:
             q = quotient(e, n)
             j, i = e - q * n, 4 * q
-            s0, s1, s2, s3 = across(act, x + i, ldx, act, d + j, ldn, rows)
-            finish(own, par, act, i, j, s0)
+            s0, s1, s2, s3 = across(
+                act, own.of.input + i, own.of.ldx, act, own.of.delta + j, ldn, work.rows
+            )
+            finish(own, work, i, j, s0)
             if i + 1 <= k:
-                finish(own, par, act, i + 1, j, s1)
+                finish(own, work, i + 1, j, s1)
             if i + 2 <= k:
-                finish(own, par, act, i + 2, j, s2)
+                finish(own, work, i + 2, j, s2)
             if i + 3 <= k:
-                finish(own, par, act, i + 3, j, s3)
-            e += team
-        if words[word, TRAINABLE] == 1:
-            z = words[word, Z]
-            j = me
+                finish(own, work, i + 3, j, s3)
+            e += work.team
+        if own.of.trainable == 1:
+            j = work.me
             while j < n:
                 g = zero
-                for r in range(rows):
-                    g += act[U(z + r * ldn + j)]
-                finish(own, par, act, k + 1, j, g)
-                j += team
+                for r in range(work.rows):
+                    g += act[U(own.of.z + r * ldn + j)]
+                finish(own, work, k + 1, j, g)
+                j += work.team
 
     @inner
-    def largest(act, words, me, team):
+    def largest(work):
         """Return the largest size among the kept gradients of this thread, at least 1."""
-        found, kept = 1.0, words[0, KEPT]
-        e, size = me, words[0, SIZE]
+        found, kept = 1.0, work.words[0, KEPT]
+        e, size = work.me, work.words[0, SIZE]
         while e < size:
-            found = max(found, abs(np.float64(act[U(kept + e)])))
-            e += team
+            found = max(found, abs(np.float64(work.act[U(kept + e)])))
+            e += work.team
         return found
 
     @inner
-    def squares(act, words, unit, me, team):
+    def squares(work, unit):
         """Return the sum of the squares of the kept gradients of this thread, each over `unit`."""
-        total, kept = 0.0, words[0, KEPT]
-        e, size = me, words[0, SIZE]
+        total, kept = 0.0, work.words[0, KEPT]
+        e, size = work.me, work.words[0, SIZE]
         while e < size:
-            g = np.float64(act[U(kept + e)]) / unit
+            g = np.float64(work.act[U(kept + e)]) / unit
             total += g * g
-            e += team
+            e += work.team
         return total
 
     @inner
@@ -287,59 +264,60 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         """Return what does something for each kept gradient, of row i at `at`, of a layer."""
 
         @inner
-        def over(par, act, words, numbers, steps, step, factor, layer, me, team):
-            own, word = learning(words, numbers, steps, step, layer), 1 + layer
-            if words[word, TRAINED] == 0:
+        def over(work, layer, factor):
+            own = learning(work, layer)
+            n = own.of.n
+            if own.of.trained == 0:
                 return
-            n = words[word, N]
-            e, count = me, (own.k + 1 + words[word, TRAINABLE]) * n
+            e, count = work.me, (own.of.k + 1 + own.of.trainable) * n
             while e < count:
                 i = quotient(e, n)
-                does(own, par, act, i, own.weights + i * own.ldw + e - i * n, factor)
-                e += team
+                does(own, work, i, own.of.weights + i * own.of.ldw + e - i * n, factor)
+                e += work.team
 
         return over
 
     @inner
-    def hold_one(own, par, act, i, at, factor):
-        act[U(own.kept + at)], _, _ = held(own, par, i, at, act[U(own.kept + at)])
+    def hold_one(own, work, i, at, factor):
+        kept = U(own.kept + at)
+        work.act[kept], _, _ = held(own, work.par, i, at, work.act[kept])
 
     @inner
-    def apply_one(own, par, act, i, at, factor):
-        if i != own.k or own.bias:
+    def apply_one(own, work, i, at, factor):
+        if i != own.of.k or own.of.bias == 1:
             shrink, threshold = one, zero
-            if i < own.k:
+            if i < own.of.k:
                 shrink, threshold = own.shrink, own.threshold
-            take_in(own, par, i, at, act[U(own.kept + at)] * factor, shrink, threshold)
+            take_in(own, work.par, i, at, work.act[U(own.kept + at)] * factor, shrink, threshold)
 
     @inner
-    def clip_columns(par, words, numbers, steps, step, layer, me, team):
-        word, own = 1 + layer, places.layers + layer * places.each
-        limit, k, ldw = numbers[U(own + MAX_NORM)], words[word, K], words[word, LDW]
+    def clip_columns(work, layer):
+        of, par, words = layer_of(work.words, layer), work.par, work.words
+        limit = work.numbers[U(places.layers + layer * places.each + MAX_NORM)]
         if limit == math.inf:
             return
-        share, mean = real(steps[U(step), C1]), words[0, STATE] - words[0, SIZE]
-        j, n = me, words[word, N]
-        while j < n:
-            first = words[word, WEIGHTS] + j
+        share, mean = real(work.step[C1]), words[0, STATE] - words[0, SIZE]
+        j = work.me
+        while j < of.n:
+            first = of.weights + j
             unit, total = 1.0, 0.0
-            for i in range(k):
-                unit = max(unit, abs(np.float64(par[U(first + i * ldw)])))
-            for i in range(k):
-                w = np.float64(par[U(first + i * ldw)]) / unit
+            for i in range(of.k):
+                unit = max(unit, abs(np.float64(par[U(first + i * of.ldw)])))
+            for i in range(of.k):
+                w = np.float64(par[U(first + i * of.ldw)]) / unit
                 total += w * w
             norm = math.sqrt(total)
             if not norm <= limit / unit:
                 factor = real(limit / unit / (norm + NORM_EPSILON / unit))
-                for i in range(k):
-                    at = first + i * ldw
+                for i in range(of.k):
+                    at = first + i * of.ldw
                     w = par[U(at)]
                     par[U(at)] = w * factor
                     if words[0, MEAN] == 1:
                         # The mean has taken in what the rule made of w, not what the limit does.
                         s = par[U(at + mean)] + share * (w * factor - w)
                         par[U(at + mean)] = w * factor if share == one else s
-            j += team
+            j += work.team
 
     return named(
         learning, limited4, take_in4, finish, finish4, update, largest, squares, scale_of,

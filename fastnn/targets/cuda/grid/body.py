@@ -25,6 +25,7 @@ from numba import float64, from_dtype, int64
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy, fill
+from fastnn.targets.cuda.device.work import Work
 from fastnn.targets.cuda.grid.products import make_products
 from fastnn.targets.cuda.grid.rows import make_rows
 from fastnn.targets.cuda.grid.shape import Shape
@@ -70,20 +71,21 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     are constant in the code, which is half as long for that.
     """
     layers, cached = len(layout) - 1, shape.later > 0
-    whole = np.array(layout, np.int64)
-    bias = int(whole[1, WEIGHTS] + whole[1, K] * whole[1, LDW])
-    words = whole.copy()
+    laid_out = np.array(layout, np.int64)
+    bias = int(laid_out[1, WEIGHTS] + laid_out[1, K] * laid_out[1, LDW])
+    words = laid_out.copy()
     words[1:, WEIGHTS] -= bias  # all parameters but the first W are counted from there
     others = (words[1:, K] + 1 + words[1:, TRAINABLE]) @ words[1:, N] - words[1, K] * words[1, N]
     others = int(others)
     share = -(-others // shape.blocks)  # how many of them a block updates
     o = make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))
-    products = make_products(recipe, o, t)
+    batch = int(words[0, BATCH])
+    products = make_products(recipe, shape, batch, o, t)
     fetch, drop, multiply = products.fetch, products.drop, products.multiply
     all_trained = bool(words[1:, TRAINED].all())
-    by_rows = make_rows(recipe, words, team, o, t)
-    update = make_learn(recipe, o, t, all_trained)
+    by_rows = make_rows(recipe, words, shape, team, o, t)
+    update = make_learn(recipe, shape, batch, all_trained, o, t)
     prepare, work_rows = by_rows.prepare, by_rows.work_rows
     learn, first_place = update.learn, update.first_place
     arrived, arrive, wait, divide = t.arrived, t.arrive, t.wait, t.divide
@@ -106,7 +108,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     def move_slice(state, copies, low, wide, high, out, me, team):
         """Copy W and optimizer state of the slice in, or out."""
         row, column = low
-        start = whole[1, WEIGHTS] + row * words[1, LDW] + column
+        start = laid_out[1, WEIGHTS] + row * words[1, LDW] + column
         e = me
         while e < wide * high:
             i = divide(e, wide)
@@ -123,8 +125,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     def train(job, losses, counter, each, begin, end):
         if job.bad[0] >= 0:
             return
-        numbers, steps, X, orders = job.numbers, job.steps, job.X, job.orders
-        classes, targets, weights, results = job.classes, job.targets, job.weights, job.results
+        steps, X, orders, results = job.steps, job.X, job.orders, job.results
         me, block = cuda.threadIdx.x, cuda.blockIdx.x
         # Where a thread asks about a layer of its own. A barrier of the grid empties the
         # first-level cache, in which these would be otherwise.
@@ -138,10 +139,9 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
                 offset = bias if row > 0 and field == WEIGHTS else 0
                 own_words[U(row), U(field)] = job.words[U(row), U(field)] - offset
                 field += team
-        copy(own_numbers, 0, numbers, 0, own_count, me, team)
+        copy(own_numbers, 0, job.numbers, 0, own_count, me, team)
         take_step(own_steps, 0, steps, begin, me, team)
         samples, weighted = job.words[0, SAMPLES], job.words[0, WEIGHTED]
-        batch = words[0, BATCH]
         state, scratch = job.state[0], job.scratch[0]
         rest = state[bias:]
         size_x = (batch + 3) // 4 * 4 * shape.ldx
@@ -167,7 +167,7 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
         cuda.syncthreads()
         if sliced:
             move_slice(state, copies, (low, first_column), edge, high, False, me, team)
-            fetch(memory, at_x, X, each, orders[U(epoch)], first, shape.ldx, low, low + high,
+            fetch(memory, at_x, X, each, orders[U(epoch)], first, low, low + high,
                   min(batch, samples - first), me, team)  # fmt: skip
         for step in range(begin, end):
             keys, order, rows = job.keys[U(epoch)], orders[U(epoch)], min(batch, samples - first)
@@ -182,38 +182,51 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
             next_rows = min(batch, samples - following)
             row = block * shape.rows
             count = min(shape.rows, rows - row)
+            now_step = own_steps[U(turn)]
+            whole = Work(
+                rest,
+                scratch,
+                words,
+                own_numbers,
+                keys,
+                order,
+                now_step,
+                first,
+                rows,
+                True,
+                me,
+                team,
+            )
+            mine = Work(
+                later if cached else rest, act, words, own_numbers, keys, order, now_step,
+                first + row, count, True, me, team,
+            )  # fmt: skip
             if sliced:
-                drop(memory, now, words, own_numbers, keys, each, first, shape.ldx, low,
-                     low + high, rows, me, team)  # fmt: skip
+                drop(whole, memory, now, each, low, low + high)
             cuda.syncthreads()
             if sliced:
-                multiply(
-                    memory, now, copies, left, scratch, shape, batch, group, column, rows, me, team
-                )
+                multiply(memory, now, copies, left, scratch, group, column, rows, me, team)
             ticket = arrive(counter)
             if more and shape.buffers == 2:
-                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
-                      low, low + high, next_rows, me, team)  # fmt: skip
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, low,
+                      low + high, next_rows, me, team)  # fmt: skip
             if step + 1 < end:
                 take_step(own_steps, 1 - turn, steps, step + 1, me, team)
-            prepare(given, weighted, classes, weights, order, first + row, count, me, team)
+            prepare(mine, job, weighted, given)
             wait(counter, ticket)
             if count > 0:
-                par = rest
                 if cached:
-                    par = later
                     copy(later, 0, rest, 0, words[0, SIZE] - bias, me, team)
-                work_rows(
-                    par, act, left, sums, given, losses, scratch, words, weighted, own_numbers,
-                    keys, own_steps, turn, classes, targets, weights, order, shape, batch, block,
-                    row, count, first + row, me, team,
-                )  # fmt: skip
+                work_rows(mine, job, weighted, left, sums, given, losses, scratch, block, row)
             ticket = arrive(counter)
             wait(counter, ticket)
+            looked_up = Work(
+                rest, scratch, own_words, own_numbers, keys, order, now_step, first, rows, True, me,
+                team,
+            )  # fmt: skip
             total = learn(
-                rest, memory, now, at_rest, copies, left, sums, losses, scratch, own_words,
-                own_numbers, own_steps, turn, shape, batch, sliced, column, edge, high,
-                share_begin, share_end, place, rows, me, team,
+                looked_up, memory, now, at_rest, copies, left, sums, losses, sliced, column, edge,
+                high, share_begin, share_end, place,
             )  # fmt: skip
             loss_sum += total
             weight_sum += own_steps[turn, WEIGHT]
@@ -231,8 +244,8 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
                 weight_sum = results[U(next_epoch), WEIGHT_SUM]
             if more and shape.buffers == 1:
                 cuda.syncthreads()
-                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, shape.ldx,
-                      low, low + high, next_rows, me, team)  # fmt: skip
+                fetch(memory, following_x, X, each, orders[U(next_epoch)], following, low,
+                      low + high, next_rows, me, team)  # fmt: skip
             first, epoch = following, next_epoch
         arrived()
         cuda.syncthreads()

@@ -108,6 +108,10 @@ class Grid:
         own = job_type(self.problem.dtype), float64[::1], int32[::1]
         return [(self._kernel(plan), (*own, int64, int64, int64))]
 
+    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return Predictor(self.problem, self.rule, self.plan(1), self._limits).kernels()
+
     def _kernel(self, plan: GridPlan) -> Any:
         return make_kernel(self._recipe, layout_of(plan), plan.shape, THREADS)
 

@@ -7,22 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.targets.cuda.device.rules import Recipe
+from fastnn.targets.cuda.device.work import layer_of
+from fastnn.targets.cuda.grid.shape import Shape
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named
-from fastnn.targets.cuda.host.plan import K
 
 
-def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> SimpleNamespace:
-    """Return the device functions for a recipe.
+def make_products(
+    recipe: Recipe, shape: Shape, batch: int, o: SimpleNamespace, t: SimpleNamespace
+) -> SimpleNamespace:
+    """Return the device functions for a recipe and the split of a problem.
 
-    fetch(shared, at, X, each, order, first, ldx, low, high, rows, me, team): begin to copy columns
-    `low` up to `high` of a batch to rows at `at`, `ldx` apart; `each`, 1 or 4, numbers at a time.
-    drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team): wait for
-    what this thread fetched, and drop inputs.
-    multiply(shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team): the
-    products of a slice, to the scratch of its group of inputs.
+    fetch(shared, at, X, each, order, first, low, high, rows, me, team): begin to copy columns `low`
+    up to `high` of a batch to rows at `at`; `each`, 1 or 4, numbers at a time.
+    drop(work, shared, at, each, low, high): wait for what this thread fetched, and drop inputs.
+    multiply(shared, at_x, copies, left, scratch, group, column, rows, me, team): the products of a
+    slice, to the scratch of its group of inputs.
     """
-    dtype = np.dtype(recipe.dtype)
-    zero = dtype.type(0)
+    zero, ldx = np.dtype(recipe.dtype).type(0), shape.ldx
     drops_behind, dropped = o.drops_behind, o.dropped
     load, store, fma4, leave, whole = t.load, t.store, t.fma4, t.leave, t.whole
     copy_row, copy_row4, arrived = t.copy_row, t.copy_row4, t.arrived
@@ -43,7 +44,7 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
 
     # Both walk over the same numbers in the same way: a thread may wait for its own copies alone.
     @inner
-    def fetch(shared, at, X, each, order, first, ldx, low, high, rows, me, team):
+    def fetch(shared, at, X, each, order, first, low, high, rows, me, team):
         width = high - low if each == 1 else (high - low) >> 2
         r, down = divide(me, width), divide(team, width)
         i, right, last = me - r * width, team - down * width, rows - 1
@@ -64,26 +65,24 @@ def make_products(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace) -> Sim
             r, i = after(r3, i3, down, right, width)
 
     @inner
-    def drop(shared, at, words, numbers, keys, each, first, ldx, low, high, rows, me, team):
+    def drop(work, shared, at, each, low, high):
         arrived()
-        drops = drops_behind(words, numbers, keys, -1, True)
+        drops = drops_behind(work, -1)
         if drops.active:
-            k = words[1, K]
+            k, me, team = layer_of(work.words, 0).k, work.me, work.team
             width = high - low if each == 1 else (high - low) >> 2
             r, down = divide(me, width), divide(team, width)
             i, right = me - r * width, team - down * width
-            while r < rows:
+            while r < work.rows:
                 for q in range(each):
                     place = at + r * ldx + each * i + q
-                    drawn = (first + r) * k + low + each * i + q
+                    drawn = (work.first + r) * k + low + each * i + q
                     shared[U(place)] = dropped(drops, shared[U(place)], drawn)
                 r, i = after(r, i, down, right, width)
 
     @inner
-    def multiply(
-        shared, at_x, copies, left, scratch, shape, batch, group, column, rows, me, team
-    ):  # fmt: skip
-        nb, ldx, ldz = shape.nb, shape.ldx, shape.ng * shape.nb
+    def multiply(shared, at_x, copies, left, scratch, group, column, rows, me, team):
+        nb, ldz = shape.nb, shape.ng * shape.nb
         quads, deep = 1 << shape.quad_shift, shape.kb >> 2
         high = (rows + 3) >> 2  # a tile has rows r, r + high, ..: neighbours in other banks
         tiles = high * quads

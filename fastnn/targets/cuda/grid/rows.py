@@ -15,22 +15,10 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy
+from fastnn.targets.cuda.device.work import layer_of
+from fastnn.targets.cuda.grid.shape import Shape
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named, one_by_one
-from fastnn.targets.cuda.host.plan import (
-    DELTA,
-    INPUT,
-    LAYERS,
-    LDN,
-    LDW,
-    LDX,
-    OUTPUT,
-    OUTPUTS,
-    TRAINABLE,
-    WEIGHTS,
-    K,
-    N,
-    Z,
-)
+from fastnn.targets.cuda.host.plan import BATCH, OUTPUTS, ROWWISE
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
 
 LANES = 32  # that share a row whose loss is a formula of so many outputs, or more
@@ -74,22 +62,28 @@ def make_joined(zero: Any) -> SimpleNamespace:
 
 
 def make_rows(
-    recipe: Recipe, words: np.ndarray, team_size: int, o: SimpleNamespace, t: SimpleNamespace
-) -> SimpleNamespace:
+    recipe: Recipe, words: np.ndarray, shape: Shape, team: int, o: SimpleNamespace,
+    t: SimpleNamespace,
+) -> SimpleNamespace:  # fmt: skip
     """Return ``prepare`` and ``work_rows``, which every thread of a block calls.
 
-    `words` are the plan's, `team_size` is how many threads a block has, `o` are the functions of
-    `fastnn.targets.cuda.device.operations`, `t` those of a grid's tiles.
-    ``prepare`` looks up what the loss needs into `given`, float64 (2 rows,). ``work_rows`` reads
-    the products of the groups of inputs from `scratch`, and parameters from `par`; it uses
-    `act` (zeros at first, but what an earlier call left), `left` and `sums` of the block; and it
-    writes derivatives, inputs and z of these rows to the scratch, and to ``losses[block]`` the sum
-    of weight times loss.
+    `words` are the plan's, `shape` is the split of the problem, `team` is how many threads a block
+    has, `o` are the functions of `fastnn.targets.cuda.device.operations`, `t` those of a grid's
+    tiles. Both take the `Work` of the block's rows, whose `act` has zeros at first, but what an
+    earlier call left.
+    ``prepare(work, job, weighted, given)`` looks up what the loss needs into `given`, float64
+    (2 rows,). ``work_rows(work, job, weighted, left, sums, given, losses, scratch, block, row)``
+    reads the products of the groups of inputs from `scratch`; it uses `left` and `sums` of the
+    block; and it writes derivatives, inputs and z of these rows, `row` of the batch being the first
+    of them, to the scratch, and to ``losses[block]`` the sum of weight times loss.
     """
     dtype = np.dtype(recipe.dtype)
     real = dtype.type
     zero, one, layers, outputs = real(0), real(1), len(words) - 1, int(words[0, OUTPUTS])
-    forward_rows, backward_rows = make_rowwise(o, words)
+    kg, ldz, batch = shape.kg, shape.ng * shape.nb, int(words[0, BATCH])
+    # In the scratch, where the derivatives by the first layer's outputs are, and all that follows.
+    derivatives, rest = kg * batch * ldz, (kg + 1) * batch * ldz
+    forward_rows, backward_rows = make_rowwise(o, bool(words[1:, ROWWISE].any()))
     rules, by_class = o.rules, recipe.by_class
     exp, log = rules.exp, rules.log
     ahead, finish_forward = o.ahead, o.finish_forward
@@ -99,45 +93,43 @@ def make_rows(
     divide, deal = t.divide, t.deal
 
     @inner
-    def products_of(scratch, g, kg, size, at):
+    def products_of(scratch, g, at):
         """Return products of a group of inputs; zeros if there is no such group."""
-        s = load(scratch, min(g, kg - 1) * size + at)
+        s = load(scratch, min(g, kg - 1) * batch * ldz + at)
         return s if g < kg else (zero, zero, zero, zero)
 
     @inner
-    def first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
-                    me, team):  # fmt: skip
+    def first_layer(work, left, scratch, row):
         """Add up the products of all groups of inputs, and the bias; then the activation."""
-        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
-        quads = ldz // 4
-        items = count * quads
+        at, par, me, team = layer_of(work.words, 0), work.par, work.me, work.team
+        items = work.rows * (ldz // 4)
         parts, p, slot, width = deal(items, kg, me, team)
-        bias = words[1, WEIGHTS] + words[1, K] * words[1, LDW]
-        own = ahead(words, numbers, keys, 0, True)
+        bias = at.weights + at.k * at.ldw
+        own = ahead(work, 0)
         start = 0
         while start < items:
             e = start + slot
             if p < parts and e < items:
-                at, s = row * ldz + 4 * e, (zero, zero, zero, zero)
+                place, s = row * ldz + 4 * e, (zero, zero, zero, zero)
                 g = p
                 while g < kg:  # four at a time, for each load is a long wait
-                    s0 = load(scratch, g * batch * ldz + at)
-                    s1 = products_of(scratch, g + parts, kg, batch * ldz, at)
-                    s2 = products_of(scratch, g + 2 * parts, kg, batch * ldz, at)
-                    s3 = products_of(scratch, g + 3 * parts, kg, batch * ldz, at)
+                    s0 = load(scratch, g * batch * ldz + place)
+                    s1 = products_of(scratch, g + parts, place)
+                    s2 = products_of(scratch, g + 2 * parts, place)
+                    s3 = products_of(scratch, g + 3 * parts, place)
                     s = add4(s, add4(add4(s0, s1), add4(s2, s3)))
                     g += 4 * parts
                 store(left, 4 * me, s)
             cuda.syncthreads()
             x = me
             while x < 4 * min(width, items - start):
-                r = divide(4 * start + x, ldz) if count > 1 else 0
+                r = divide(4 * start + x, ldz) if work.rows > 1 else 0
                 j = 4 * start + x - r * ldz
-                if j < n:
+                if j < at.n:
                     z = par[U(bias + j)]
                     for q in range(parts):
                         z += left[U(4 * q * width + x)]
-                    finish_forward(own, act, par, r, j, z, first)
+                    finish_forward(own, work, r, j, z)
                 x += team
             cuda.syncthreads()
             start += width
@@ -162,13 +154,14 @@ def make_rows(
         begin = 0 if biased else 1
 
         @inner
-        def sums(own, act, par, left, a, lda, n, b, across, step, count, rows, first, me, team):
-            items = rows * n
-            parts, p, slot, width = deal(items, count, me, team)
+        def sums(own, work, left, a, lda, n, b, across, step, count):
+            act, par, me = work.act, work.par, work.me
+            items = work.rows * n
+            parts, p, slot, width = deal(items, count, me, work.team)
             start = 0
             while start < items:
                 e = start + slot
-                r = divide(e, n) if rows > 1 else 0
+                r = divide(e, n) if work.rows > 1 else 0
                 j = e - r * n
                 if p < parts and e < items:
                     left[U(me)] = part_of_sum(
@@ -179,7 +172,7 @@ def make_rows(
                     s = par[U(b + j * across + count * step)] if biased else left[U(slot)]
                     for q in range(begin, parts):
                         s += left[U(q * width + slot)]
-                    finish(own, act, par, r, j, s, first)
+                    finish(own, work, r, j, s)
                 cuda.syncthreads()
                 start += width
 
@@ -188,34 +181,18 @@ def make_rows(
     outputs_of, derivatives_of = by_parts(finish_forward, True), by_parts(finish_backward, False)
 
     @inner
-    def forward(par, act, left, words, numbers, keys, layer, count, first, me, team):
-        word, own = 1 + layer, ahead(words, numbers, keys, layer, True)
-        outputs_of(
-            own, act, par, left, words[word, INPUT], words[word, LDX], words[word, N],
-            words[word, WEIGHTS], 1, words[word, LDW], words[word, K], count, first, me, team,
-        )  # fmt: skip
-
-    @inner
-    def backward(par, act, left, words, numbers, keys, layer, count, first, me, team):
-        word, own = 1 + layer, back(words, numbers, keys, layer - 1)
-        derivatives_of(
-            own, act, par, left, words[word, DELTA], words[word, LDN], words[word, K],
-            words[word, WEIGHTS], words[word, LDW], 1, words[word, N], count, first, me, team,
-        )  # fmt: skip
-
-    @inner
-    def cross_entropy(act, left, sums, given, words, steps, step, count, me, team):
+    def cross_entropy(work, left, sums, given):
         """Do what `device.loss` does, an output a thread; return how many sums are left."""
-        last, n = words[0, LAYERS], words[0, OUTPUTS]
-        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
-        e = me
+        at, act, count, team = layer_of(work.words, layers - 1), work.act, work.rows, work.team
+        n, ldn = at.n, at.ldn
+        e = work.me
         while e < count * n:
             r = divide(e, n) if count > 1 else 0
-            p = output + r * ldn
+            p = at.output + r * ldn
             left[U(e)] = exp(act[U(p + e - r * n)] - top_of(act, p, n))
             e += team
         cuda.syncthreads()
-        e = me
+        e = work.me
         while e < count * n:
             r = divide(e, n) if count > 1 else 0
             j, total = e - r * n, zero
@@ -223,11 +200,11 @@ def make_rows(
             for i in range(n):
                 total += left[U(r * n + i)]
             hit = one if j == label else zero
-            share = real(weight * steps[U(step), INVERSE])
+            share = real(weight * work.step[INVERSE])
             slope = (left[U(e)] / total - hit) * share
-            act[U(delta + r * ldn + j)] = zero if share == zero else slope
+            act[U(at.delta + r * ldn + j)] = zero if share == zero else slope
             if j == label:
-                p = output + r * ldn
+                p = at.output + r * ldn
                 own = log(total) - (act[U(p + j)] - top_of(act, p, n))
                 sums[U(r)] = 0.0 if weight == 0.0 else weight * np.float64(own)
             e += team
@@ -237,25 +214,25 @@ def make_rows(
     shared, at_loss = rules.make_row_loss and outputs >= SHARED_FROM, recipe.places.loss
     formula: Any = rules.make_row_loss(joined) if shared else None
     # Threads that share a row, all of one warp if there are so many.
-    lanes = min(LANES, 1 << (team_size.bit_length() - 1))
-    groups = team_size // lanes
+    lanes = min(LANES, 1 << (team.bit_length() - 1))
+    groups = team // lanes
 
     @inner
-    def losses_by_formula(act, left, sums, given, words, numbers, weighted, steps, step, classes,
-                          targets, weights, order, first, count, me, team):  # fmt: skip
+    def losses_by_formula(work, job, weighted, left, sums, given):
         """Do what `device.loss` does for a wide row's formula, `lanes` threads a row."""
-        last, n, inverse = words[0, LAYERS], words[0, OUTPUTS], steps[U(step), INVERSE]
-        ldn, output, delta = words[last, LDN], words[last, OUTPUT], words[last, DELTA]
+        at, act, me = layer_of(work.words, layers - 1), work.act, work.me
+        n, inverse = at.n, work.step[INVERSE]
         group = min(me // lanes, groups - 1)
         lane, start = me - group * lanes, 0
-        while start < count:  # for all threads equally often: they meet in it
-            r = min(start + group, count - 1)
-            s = order[U(first + r)]
-            weight = weights[U(s)] if weighted == 1 else 1.0
-            here, p, d = lane < lanes and start + group < count, output + r * ldn, delta + r * ldn
+        while start < work.rows:  # for all threads equally often: they meet in it
+            r = min(start + group, work.rows - 1)
+            s = work.order[U(work.first + r)]
+            weight = job.weights[U(s)] if weighted == 1 else 1.0
+            here, p = lane < lanes and start + group < work.rows, at.output + r * at.ldn
+            d = at.delta + r * at.ldn
             own = lane if here and weight > 0.0 else n
             found = formula(
-                act, p, d, targets, s, real(weight * inverse), numbers, at_loss,
+                act, p, d, job.targets, s, real(weight * inverse), work.numbers, at_loss,
                 (left, me, group * lanes, lanes), own, lanes,
             )  # fmt: skip
             if here and weight == 0.0:
@@ -264,112 +241,104 @@ def make_rows(
             if here and lane == 0:
                 sums[U(r)] = weight * np.float64(found) if weight > 0.0 else 0.0
             start += groups
-        return count
+        return work.rows
 
     @inner
-    def losses_by_number(act, left, sums, given, words, numbers, weighted, steps, step, classes,
-                         targets, weights, order, first, count, me, team):  # fmt: skip
-        own = loss(
-            act, words, numbers, weighted, steps, step, classes, targets, weights, order, count,
-            first, me, team,
-        )  # fmt: skip
-        if me < count:
-            sums[U(me)] = own
-        return min(count, team)
+    def losses_by_number(work, job, weighted, left, sums, given):
+        own = loss(work, job, weighted)
+        if work.me < work.rows:
+            sums[U(work.me)] = own
+        return min(work.rows, work.team)
 
     @inner
-    def losses_by_class(act, left, sums, given, words, numbers, weighted, steps, step, classes,
-                        targets, weights, order, first, count, me, team):  # fmt: skip
-        if steps[U(step), LOSS_ALPHA] != 0.0 or targets.shape[1] == words[0, OUTPUTS]:
-            return losses_by_number(
-                act, left, sums, given, words, numbers, weighted, steps, step, classes, targets,
-                weights, order, first, count, me, team,
-            )  # fmt: skip
-        return cross_entropy(act, left, sums, given, words, steps, step, count, me, team)
+    def losses_by_class(work, job, weighted, left, sums, given):
+        if work.step[LOSS_ALPHA] != 0.0 or job.targets.shape[1] == outputs:
+            return losses_by_number(work, job, weighted, left, sums, given)
+        return cross_entropy(work, left, sums, given)
 
     row_losses = losses_by_class if by_class else losses_by_number
     if shared:
         row_losses = losses_by_formula
 
     @inner
-    def prepare(given, weighted, classes, weights, order, first, count, me, team):
+    def prepare(work, job, weighted, given):
         """Look up class and weight of each row, as float64, long before they are needed."""
         if by_class:
-            r = team - 1 - me
-            while r < count:
-                s = order[U(first + r)]
+            r = work.team - 1 - work.me
+            while r < work.rows:
+                s = work.order[U(work.first + r)]
                 # Of soft labels there is one element, which says nothing.
-                given[U(2 * r)] = classes[U(min(np.int64(s), len(classes) - 1))]
-                given[U(2 * r + 1)] = weights[U(s)] if weighted == 1 else 1.0
-                r += team
+                given[U(2 * r)] = job.classes[U(min(np.int64(s), len(job.classes) - 1))]
+                given[U(2 * r + 1)] = job.weights[U(s)] if weighted == 1 else 1.0
+                r += work.team
 
     @inner
-    def hand_on_layer(layer, given):
-        act, scratch, words, shape, batch, row, count, me, team = given
-        word = 1 + layer
-        ldn, ldx, blocks = words[word, LDN], words[word, LDX], shape.row_blocks
-        rest = (shape.kg + 1) * batch * shape.ng * shape.nb
+    def hand_on_layer(given, layer):
+        work, scratch, row = given
+        at, act, rows, me, team = (
+            layer_of(work.words, layer),
+            work.act,
+            work.rows,
+            work.me,
+            work.team,
+        )
+        blocks = shape.row_blocks
         if layer > 0:
-            at = words[word, INPUT]
-            copy(scratch, rest + at * blocks + row * ldx, act, at, count * ldx, me, team)
-            at = words[word, DELTA]
-            copy(scratch, rest + at * blocks + row * ldn, act, at, count * ldn, me, team)
-        if words[word, TRAINABLE] == 1:
-            at = words[word, Z]
-            copy(scratch, rest + at * blocks + row * ldn, act, at, count * ldn, me, team)
+            to = rest + at.input * blocks + row * at.ldx
+            copy(scratch, to, act, at.input, rows * at.ldx, me, team)
+            to = rest + at.delta * blocks + row * at.ldn
+            copy(scratch, to, act, at.delta, rows * at.ldn, me, team)
+        if at.trainable == 1:
+            to = rest + at.z * blocks + row * at.ldn
+            copy(scratch, to, act, at.z, rows * at.ldn, me, team)
 
     all_handed = one_by_one(hand_on_layer, range(layers))
 
     @inner
-    def hand_on(act, scratch, words, shape, batch, row, count, me, team):
+    def hand_on(work, scratch, row):
         """Write what the update needs of these rows to the scratch."""
-        kg, ldz, n = shape.kg, shape.ng * shape.nb, words[1, N]
-        base, delta, ldn = kg * batch * ldz + row * ldz, words[1, DELTA], words[1, LDN]
-        for r in range(count):
-            j = me
+        at, base = layer_of(work.words, 0), derivatives + row * ldz
+        for r in range(work.rows):
+            j = work.me
             while j < ldz:
-                scratch[U(base + r * ldz + j)] = act[U(delta + r * ldn + j)] if j < n else zero
-                j += team
-        all_handed((act, scratch, words, shape, batch, row, count, me, team))
+                d = work.act[U(at.delta + r * at.ldn + j)] if j < at.n else zero
+                scratch[U(base + r * ldz + j)] = d
+                j += work.team
+        all_handed((work, scratch, row))
 
     @inner
-    def forward_layer(layer, given):
-        par, act, left, words, numbers, keys, count, first, me, team = given
-        forward(par, act, left, words, numbers, keys, layer, count, first, me, team)
-        forward_rows(act, words, numbers, keys, layer, count, first, me, team)
+    def forward_layer(given, layer):
+        work, left = given
+        at, own = layer_of(work.words, layer), ahead(work, layer)
+        outputs_of(own, work, left, at.input, at.ldx, at.n, at.weights, 1, at.ldw, at.k)
+        forward_rows(work, layer)
 
     @inner
-    def backward_layer(layer, given):
-        par, act, left, words, numbers, keys, count, first, me, team = given
-        backward_rows(act, words, layer, count, me, team)
+    def backward_layer(given, layer):
+        work, left = given
+        backward_rows(work, layer)
         if layer > 0:
-            backward(par, act, left, words, numbers, keys, layer, count, first, me, team)
+            at, own = layer_of(work.words, layer), back(work, layer - 1)
+            derivatives_of(own, work, left, at.delta, at.ldn, at.k, at.weights, at.ldw, 1, at.n)
 
     further = one_by_one(forward_layer, range(1, layers))
     back_through = one_by_one(backward_layer, range(layers - 1, -1, -1))
 
     @inner
-    def work_rows(
-        par, act, left, sums, given, losses, scratch, words, weighted, numbers, keys, steps, step,
-        classes, targets, weights, order, shape, batch, block, row, count, first, me, team,
-    ):  # fmt: skip
-        """Take `count` rows from `row` of the batch on, `first` being the first one's position."""
-        first_layer(par, act, left, scratch, words, numbers, keys, shape, batch, row, count, first,
-                    me, team)  # fmt: skip
-        forward_rows(act, words, numbers, keys, 0, count, first, me, team)
-        layer_given = par, act, left, words, numbers, keys, count, first, me, team
-        further(layer_given)
-        entries = row_losses(act, left, sums, given, words, numbers, weighted, steps, step, classes,
-                             targets, weights, order, first, count, me, team)  # fmt: skip
+    def work_rows(work, job, weighted, left, sums, given, losses, scratch, block, row):
+        first_layer(work, left, scratch, row)
+        forward_rows(work, 0)
+        further((work, left))
+        entries = row_losses(work, job, weighted, left, sums, given)
         cuda.syncthreads()
-        if me == 0:
+        if work.me == 0:
             total = 0.0
             for r in range(entries):
                 total += sums[U(r)]
             losses[U(block)] = total
-        last_derivative(act, par, words, numbers, keys, count, first, me, team)
+        last_derivative(work)
         cuda.syncthreads()
-        back_through(layer_given)
-        hand_on(act, scratch, words, shape, batch, row, count, me, team)
+        back_through((work, left))
+        hand_on(work, scratch, row)
 
     return named(prepare, work_rows)

@@ -4,64 +4,55 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import copy
-from fastnn.targets.cuda.grid.shape import LAST_SUMS
+from fastnn.targets.cuda.device.work import layer_of
+from fastnn.targets.cuda.grid.shape import LAST_SUMS, Shape
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named
-from fastnn.targets.cuda.host.plan import (
-    DELTA,
-    INPUT,
-    LDN,
-    LDX,
-    TRAINABLE,
-    TRAINED,
-    K,
-    N,
-    Z,
-)
 
 
-def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_trained: bool) -> Any:
-    """Return ``learn`` and ``first_place``.
+def make_learn(
+    recipe: Recipe, shape: Shape, batch: int, all_trained: bool, o: SimpleNamespace,
+    t: SimpleNamespace,
+) -> SimpleNamespace:  # fmt: skip
+    """Return ``learn`` and ``first_place``, for a recipe and the split of a problem.
 
-    ``learn(...)`` is what every thread of a block calls once all rows are worked out.
-
-    It returns the sum of weight times loss of the batch, the same in every thread of the grid;
-    where that is not finite it has changed nothing. `copies` are W and optimizer state of the
-    block's slice, `at_x` where its slice of X begins in `shared`, and `at_dz` where there is room
-    for derivatives. Of all other parameters, in the order of layers, rows, columns, `begin` to
-    `end` are the block's; ``first_place(words, begin, end, me, team)`` is what it takes as `place`.
+    ``learn(work, shared, at_x, at_dz, copies, left, sums, losses, sliced, column, wide, high,
+    begin, end, place)`` is what every thread of a block calls once all rows are worked out; the
+    scratch of its `Work` is that of the grid. It returns the sum of weight times loss of the batch,
+    the same in every thread of the grid; where that is not finite it has changed nothing. `copies`
+    are W and optimizer state of the block's slice, `at_x` where its slice of X begins in `shared`,
+    and `at_dz` where there is room for derivatives. Of all other parameters, in the order of
+    layers, rows, columns, `begin` to `end` are the block's; ``first_place(words, begin, end, me,
+    team)`` is what it takes as `place`.
     """
     zero = np.dtype(recipe.dtype).type(0)
     learning, finish, limited4, take_in4 = o.learning, o.finish, o.limited4, o.take_in4
     load, fma4, copy4 = t.load, t.fma4, t.copy4
     leave, whole, arrived, divide, deal = t.leave, t.whole, t.arrived, t.divide, t.deal
+    kb, nb, ldx, ldz = shape.kb, shape.nb, shape.ldx, shape.ng * shape.nb
+    # In the scratch, where the derivatives by the first layer's outputs are, and all that follows.
+    derivatives, rest = shape.kg * batch * ldz, (shape.kg + 1) * batch * ldz
 
     @inner
-    def fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team):
-        nb, kg, ldz = shape.nb, shape.kg, shape.ng * shape.nb
-        base = kg * batch * ldz + column * nb
-        e = me
-        while e < rows << shape.quad_shift:
+    def fetch_derivatives(work, shared, at_dz, column):
+        base, e = derivatives + column * nb, work.me
+        while e < work.rows << shape.quad_shift:
             r = e >> shape.quad_shift
             j = 4 * (e - (r << shape.quad_shift))
-            copy4(shared, at_dz + 4 * e, scratch, base + r * ldz + j)
-            e += team
+            copy4(shared, at_dz + 4 * e, work.act, base + r * ldz + j)
+            e += work.team
 
     @inner
-    def learn_slice(
-        shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high, rows,
-        me, team,
-    ):  # fmt: skip
+    def learn_slice(work, shared, at_x, at_dz, copies, left, wide, high):
         """Update W[:high, :wide] of the slice from its X and the derivatives."""
-        kb, nb, ldx = shape.kb, shape.nb, shape.ldx
+        rows, me, team = work.rows, work.me, work.team
         size, tiles = kb * nb, (kb >> 2) << shape.quad_shift
         parts, p, slot, width = deal(tiles, rows, me, team)
-        learned = learning(words, numbers, steps, step, 0)
+        learned = learning(work, 0)
         start = 0
         while start < tiles:
             tile = start + slot
@@ -106,76 +97,72 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
     @inner
     def place_of(words, flat):
         """Return layer, row and column of parameter `flat`, those of the first W not counted."""
-        layer, n = 0, words[1, N]
-        low = words[1, K]
-        rest = flat
-        while rest >= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n:
-            rest -= (words[1 + layer, K] + 1 + words[1 + layer, TRAINABLE] - low) * n
+        layer, at = 0, layer_of(words, 0)
+        low, n, rest = at.k, at.n, flat
+        while rest >= (at.k + 1 + at.trainable - low) * n:
+            rest -= (at.k + 1 + at.trainable - low) * n
             layer, low = layer + 1, 0
-            n = words[1 + layer, N]
+            at = layer_of(words, layer)
+            n = at.n
         i = divide(rest, n)
         return layer, low + i, rest - i * n
 
     @inner
-    def product(scratch, x, ldx, d, ldn, row, rows, weighs):
+    def product(scratch, x, far_x, d, ldn, row, rows, weighs):
         """Return what a row gives to a gradient; nothing if there is no such row."""
         here = min(row, rows - 1)
-        factor, delta = scratch[U(x + here * ldx)], scratch[U(d + here * ldn)]
+        factor, delta = scratch[U(x + here * far_x)], scratch[U(d + here * ldn)]
         found = delta * factor if weighs else delta
         return found if row < rows else zero
 
     @inner
-    def part_of_gradient(scratch, words, shape, batch, layer, i, j, rows, p, parts):
+    def part_of_gradient(work, place, p, parts):
         """Add up what every n-th row from row `p` on gives to a parameter's gradient."""
-        ldz, word = shape.ng * shape.nb, 1 + layer
-        rest, blocks, k = (shape.kg + 1) * batch * ldz, shape.row_blocks, words[word, K]
-        ldn, g = words[word, LDN], zero
-        d = rest + words[word, DELTA] * blocks + j
+        layer, i, j = place
+        at, scratch, rows = layer_of(work.words, layer), work.act, work.rows
+        blocks, k, ldn, g = shape.row_blocks, at.k, at.ldn, zero
+        d = rest + at.delta * blocks + j
         if i > k:
-            d = rest + words[word, Z] * blocks + j
+            d = rest + at.z * blocks + j
         elif layer == 0:
-            d, ldn = rest - batch * ldz + j, ldz
-        x, ldx, weighs = d, ldn, i < k
+            d, ldn = derivatives + j, ldz
+        x, far_x, weighs = d, ldn, i < k
         if weighs:
-            x, ldx = rest + words[word, INPUT] * blocks + i, words[word, LDX]
+            x, far_x = rest + at.input * blocks + i, at.ldx
         row = p
         while row < rows:  # eight at a time, for each pair of loads is a long wait
-            p0 = product(scratch, x, ldx, d, ldn, row, rows, weighs)
-            p1 = product(scratch, x, ldx, d, ldn, row + parts, rows, weighs)
-            p2 = product(scratch, x, ldx, d, ldn, row + 2 * parts, rows, weighs)
-            p3 = product(scratch, x, ldx, d, ldn, row + 3 * parts, rows, weighs)
-            p4 = product(scratch, x, ldx, d, ldn, row + 4 * parts, rows, weighs)
-            p5 = product(scratch, x, ldx, d, ldn, row + 5 * parts, rows, weighs)
-            p6 = product(scratch, x, ldx, d, ldn, row + 6 * parts, rows, weighs)
-            p7 = product(scratch, x, ldx, d, ldn, row + 7 * parts, rows, weighs)
+            p0 = product(scratch, x, far_x, d, ldn, row, rows, weighs)
+            p1 = product(scratch, x, far_x, d, ldn, row + parts, rows, weighs)
+            p2 = product(scratch, x, far_x, d, ldn, row + 2 * parts, rows, weighs)
+            p3 = product(scratch, x, far_x, d, ldn, row + 3 * parts, rows, weighs)
+            p4 = product(scratch, x, far_x, d, ldn, row + 4 * parts, rows, weighs)
+            p5 = product(scratch, x, far_x, d, ldn, row + 5 * parts, rows, weighs)
+            p6 = product(scratch, x, far_x, d, ldn, row + 6 * parts, rows, weighs)
+            p7 = product(scratch, x, far_x, d, ldn, row + 7 * parts, rows, weighs)
             g += p0 + p1 + p2 + p3 + p4 + p5 + p6 + p7
             row += 8 * parts
         return g
 
     @inner
-    def leave_part(scratch, left, words, shape, batch, own, end, place, rows, p, parts, me, team):
+    def leave_part(work, left, own, end, place, p, parts):
         """Leave this thread's part of the gradient of parameter `own`, which is at `place`."""
         if p < parts and own < end:
-            layer, i, j = place
-            left[U(16 * team + me)] = part_of_gradient(
-                scratch, words, shape, batch, layer, i, j, rows, p, parts
-            )
+            left[U(16 * work.team + work.me)] = part_of_gradient(work, place, p, parts)
 
     @inner
     def learn(
-        par, shared, at_x, at_dz, copies, left, sums, losses, scratch, words, numbers, steps, step,
-        shape, batch, sliced, column, wide, high, begin, end, place, rows, me, team,
+        work, shared, at_x, at_dz, copies, left, sums, losses, sliced, column, wide, high, begin,
+        end, place,
     ):  # fmt: skip
+        words, rows, me, team = work.words, work.rows, work.me, work.team
         if sliced:
-            fetch_derivatives(shared, at_dz, scratch, shape, batch, column, rows, me, team)
+            fetch_derivatives(work, shared, at_dz, column)
         used = shape.row_blocks
         if rows < batch:
             used = divide(rows + shape.rows - 1, shape.rows)
         copy(sums, 0, losses, 0, used, me, team)
         parts, p, slot, width = deal(max(end - begin, 1), rows, me, team)
-        leave_part(
-            scratch, left, words, shape, batch, begin + slot, end, place, rows, p, parts, me, team
-        )
+        leave_part(work, left, begin + slot, end, place, p, parts)
         arrived()
         cuda.syncthreads()
         behind = shape.sums - LAST_SUMS
@@ -194,30 +181,23 @@ def make_learn(recipe: Recipe, o: SimpleNamespace, t: SimpleNamespace, all_train
             total += sums[U(behind + q)]
         if not math.isfinite(total):
             return total
-        if sliced and (all_trained or words[1, TRAINED] == 1):
-            learn_slice(
-                shared, at_x, at_dz, copies, left, words, numbers, steps, step, shape, wide, high,
-                rows, me, team,
-            )  # fmt: skip
+        if sliced and (all_trained or layer_of(words, 0).trained == 1):
+            learn_slice(work, shared, at_x, at_dz, copies, left, wide, high)
         start = begin
         while start < end:
             if start > begin:
                 cuda.syncthreads()
                 if start + slot < end:
                     place = place_of(words, start + slot)
-                leave_part(
-                    scratch, left, words, shape, batch, start + slot, end, place, rows, p, parts,
-                    me, team,
-                )  # fmt: skip
+                leave_part(work, left, start + slot, end, place, p, parts)
                 cuda.syncthreads()
             if p == 0 and start + slot < end:
                 layer, i, j = place
                 g = zero
                 for q in range(parts):
                     g += left[U(16 * team + q * width + slot)]
-                if all_trained or words[1 + layer, TRAINED] == 1:
-                    own = learning(words, numbers, steps, step, layer)
-                    finish(own, par, scratch, i, j, g)
+                if all_trained or layer_of(words, layer).trained == 1:
+                    finish(learning(work, layer), work, i, j, g)
             start += width
         return total
 

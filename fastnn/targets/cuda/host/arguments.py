@@ -126,5 +126,9 @@ class Family(Protocol):
         """Return the kernels of `train` on so many rows, each once, with their arguments' types."""
         ...
 
+    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernels of `predictor` likewise, which are the same for any number of rows."""
+        ...
+
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps `begin` to `end` (of all epochs, from 0) into the stream; do not wait."""

@@ -98,3 +98,14 @@ def compile_share(given: bytes) -> None:
     for number in numbers:
         kernel, types = wanted[number]
         compile_now(kernel, *types)
+
+
+def compile_ahead(family: Family, limits: Limits, samples: int) -> None:
+    """Compile all that a family trains and predicts with, for a device that is not at hand.
+
+    This is for a process that uses no device. The kernels go into the folder of kernels, where a
+    process with such a device and the same versions of compilers finds them.
+    """
+    pretend_device(limits.capability)
+    for kernel, types in (*family.kernels(samples), *family.predicting()):
+        compile_now(kernel, *types)

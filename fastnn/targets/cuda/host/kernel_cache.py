@@ -12,6 +12,7 @@ import hashlib
 import pickle
 import sys
 import zlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,15 +80,18 @@ class Kept:
 @cache
 def _surroundings() -> str:
     """Return all that decides on machine code beside the kernel and the device."""
-    versions = numba.__version__, package(), compilers(), _linker(), driver.driver().cuda
+    versions = numba.__version__, package(), compilers(), _linker()
     return f"{_SOURCES} {versions} {sys.implementation.cache_tag}"
 
 
 def _linker() -> str:
-    """Return the version of what makes machine code of PTX, "" where the driver does."""
-    try:
+    """Return the version of what makes machine code of PTX: nvJitLink, or the driver."""
+    version = backend = ""
+    with suppress(Exception):  # whatever says that the library is not there
         from cuda.bindings import nvjitlink
+        from cuda.core import Linker
 
-        return str(nvjitlink.version())
-    except Exception:  # whatever says that the library is not there
-        return ""
+        version = f"nvJitLink {nvjitlink.version()}"
+        backend = str(Linker.which_backend())
+    # What nvJitLink makes is the same for every driver, also on a machine that has none.
+    return version if "nvjitlink" in backend.lower() else f"{version} {driver.driver().cuda}"

@@ -133,7 +133,7 @@ def make_shared_array(count: int, number: Any) -> Any:
 
 
 def one_by_one(function: Any, layers: Sequence[int]) -> Any:
-    """Return a device function that calls ``function(layer, given)`` for each of these layers.
+    """Return a device function that calls ``function(given, layer)`` for each of these layers.
 
     Each call is a copy of its own, in which the layer is a constant.
     """
@@ -144,7 +144,7 @@ def one_by_one(function: Any, layers: Sequence[int]) -> Any:
 
     @inner
     def call(given):
-        function(first, given)
+        function(given, first)
         others(given)
 
     return call

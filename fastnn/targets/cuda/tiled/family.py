@@ -87,8 +87,15 @@ class Tiled:
 
     def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return self._each_once(self._step(self.plan(samples)))
+
+    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return self._each_once(self._forward(self.plan(1), training=False))
+
+    def _each_once(self, steps: list[Launch]) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return the kernels of some launches, with their arguments' types."""
         types = job_type(self.problem.dtype), int64[::1], float64[:, ::1], int64
-        steps = self._step(self.plan(samples))
         return [(kernel, types) for kernel in dict.fromkeys(each[0] for each in steps)]
 
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
+from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import U, inner, kernel
 from fastnn.targets.cuda.host.plan import DELTA, INPUT, LDN, LDW, LDX, WEIGHTS, K, N
 from fastnn.targets.cuda.tiled.gemm import make_gemm
-from fastnn.targets.cuda.tiled.phases import make_place
+from fastnn.targets.cuda.tiled.phases import make_place, make_work
 from fastnn.targets.cuda.tiled.tiling import bounds_of
 
 
@@ -40,7 +41,7 @@ def make_product(
     """
     o = make_operations(recipe)
     dtype = np.dtype(recipe.dtype)
-    place = make_place()
+    place, work_of = make_place(), make_work(training)
     ahead, finish_forward, finish_forward4 = o.ahead, o.finish_forward, o.finish_forward4
     back, finish_backward, finish_backward4 = o.back, o.finish_backward, o.finish_backward4
     learning, finish, finish4 = o.learning, o.finish, o.finish4
@@ -50,54 +51,50 @@ def make_product(
     @inner
     def begin_forward(context, layer):
         job, clock = context
-        words, word = job.words, 1 + layer
-        run, first, _ = place(words, job.steps, clock)
-        bias = words[word, WEIGHTS] + words[word, K] * words[word, LDW]
-        own = ahead(words, job.numbers, job.keys[U(run)], layer, training)
-        return own, job.scratch[0], job.state[0], bias, first
+        work, at = work_of(job, clock, 0, 0), layer_of(job.words, layer)
+        return ahead(work, layer), work, at.weights + at.k * at.ldw
 
     @inner
     def end_forward(begun, r, j, z):
-        own, act, state, bias, first = begun
-        finish_forward(own, act, state, r, j, z + state[U(bias + j)], first)
+        own, work, bias = begun
+        finish_forward(own, work, r, j, z + work.par[U(bias + j)])
 
     @inner
     def end_forward4(begun, r, j, z, count):
-        own, act, state, bias, first = begun
-        finish_forward4(own, act, state, r, j, add4(z, load(state, bias + j)), count, first)
+        own, work, bias = begun
+        finish_forward4(own, work, r, j, add4(z, load(work.par, bias + j)), count)
 
     @inner
     def begin_backward(context, layer):
         job, clock = context
-        run, first, _ = place(job.words, job.steps, clock)
-        own = back(job.words, job.numbers, job.keys[U(run)], layer - 1)
-        return own, job.scratch[0], job.state[0], first
+        work = work_of(job, clock, 0, 0)
+        return back(work, layer - 1), work
 
     @inner
     def end_backward(begun, r, i, da):
-        own, act, state, first = begun
-        finish_backward(own, act, state, r, i, da, first)
+        own, work = begun
+        finish_backward(own, work, r, i, da)
 
     @inner
     def end_backward4(begun, r, i, da, count):
-        own, act, state, first = begun
-        finish_backward4(own, act, state, r, i, da, count, first)
+        own, work = begun
+        finish_backward4(own, work, r, i, da, count)
 
     @inner
     def begin_update(context, layer):
         job, clock = context
-        own = learning(job.words, job.numbers, job.steps, clock[0], layer)
-        return own, job.scratch[0], job.state[0]
+        work = work_of(job, clock, 0, 0)
+        return learning(work, layer), work
 
     @inner
     def end_update(begun, i, j, g):
-        own, act, state = begun
-        finish(own, state, act, i, j, g)
+        own, work = begun
+        finish(own, work, i, j, g)
 
     @inner
     def end_update4(begun, i, j, g, count):
-        own, act, state = begun
-        finish4(own, state, act, i, j, g, count)
+        own, work = begun
+        finish4(own, work, i, j, g, count)
 
     # C = A B of so many sums; of fields A, its rows' distance, B, and its rows' distance.
     form, begin, end, end4, sizes, fields = {

@@ -18,21 +18,10 @@ from numba import float64
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.teams import add_up, largest_of
+from fastnn.targets.cuda.device.work import Work, layer_of
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
 from fastnn.targets.cuda.host.numba_cuda import I64, SIMULATED, U, cuda, inner, kernel
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    DELTA,
-    LAYERS,
-    LDN,
-    SAMPLES,
-    SHARED,
-    TRAINABLE,
-    WEIGHTED,
-    K,
-    N,
-    Z,
-)
+from fastnn.targets.cuda.host.plan import BATCH, LAYERS, SAMPLES, SHARED, WEIGHTED
 from fastnn.targets.cuda.host.scalars import FIRST, ROWS, WEIGHT
 
 THREADS = 2 if SIMULATED else 256
@@ -59,13 +48,11 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
     each layer with max_norm; advance.
     """
     o = make_operations(recipe)
-    place = make_place()
     gather_inputs = o.gather_by(LANES)
-    forward_numbers, backward_numbers = o.forward_rows, o.backward_rows
-    loss_of, derivatives_of, clip = o.loss, o.last_derivative, o.clip_columns
-    learning, finish = o.learning, o.finish
-    largest_kept, squares_of, scale_of, apply_kept = o.largest, o.squares, o.scale_of, o.apply
-    hold_kept = o.hold
+    forward_numbers, backward_numbers, clip = o.forward_rows, o.backward_rows, o.clip_columns
+    loss_of, derivatives_of, place = o.loss, o.last_derivative, make_place()
+    learning, finish, hold_kept, apply_kept = o.learning, o.finish, o.hold, o.apply
+    largest_kept, squares_of, scale_of = o.largest, o.squares, o.scale_of
     real = np.dtype(recipe.dtype).type
 
     @inner
@@ -78,46 +65,33 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         sums = cuda.shared.array(THREADS, float64)
         return largest_of(sums, own, cuda.threadIdx.x, cuda.blockDim.x)
 
-    def gather(job, clock, parts, layer, run, first, rows, me, team):
-        gather_inputs(
-            job.scratch[0], job.words, job.numbers, job.keys[U(run)], job.X, job.orders[U(run)],
-            rows, first, training, me, team,
-        )  # fmt: skip
+    def gather(work, job, clock, parts, layer):
+        gather_inputs(work, job.X)
 
-    def forward_rows(job, clock, parts, layer, run, first, rows, me, team):
-        forward_numbers(
-            job.scratch[0], job.words, job.numbers, job.keys[U(run)], layer, rows, first, training,
-            me, team,
-        )  # fmt: skip
+    def forward_rows(work, job, clock, parts, layer):
+        forward_numbers(work, layer)
 
-    def loss(job, clock, parts, layer, run, first, rows, me, team):
-        own = loss_of(
-            job.scratch[0], job.words, job.numbers, job.words[0, WEIGHTED], job.steps, clock[0],
-            job.classes, job.targets, job.weights, job.orders[U(run)], rows, first, me, team,
-        )  # fmt: skip
-        total = block_sum(own)
+    def loss(work, job, clock, parts, layer):
+        total = block_sum(loss_of(work, job, job.words[0, WEIGHTED]))
         if cuda.threadIdx.x == 0:
             parts[0, U(cuda.blockIdx.x)] = total
             parts[1, U(cuda.blockIdx.x)] = cuda.gridDim.x
 
-    def end_loss(job, clock, parts, layer, run, first, rows, me, team):
-        if me == 0:
-            total = 0.0
+    def end_loss(work, job, clock, parts, layer):
+        if work.me == 0:
+            total, (run, _, _) = 0.0, place(job.words, job.steps, clock)
             for i in range(int(parts[1, 0])):
                 total += parts[0, U(i)]
             job.results[U(run), LOSS_SUM] += total
-            job.results[U(run), WEIGHT_SUM] += job.steps[U(clock[0]), WEIGHT]
+            job.results[U(run), WEIGHT_SUM] += work.step[WEIGHT]
             if not math.isfinite(total):
                 job.bad[0] = clock[0]
 
-    def last_derivative(job, clock, parts, layer, run, first, rows, me, team):
-        derivatives_of(
-            job.scratch[0], job.state[0], job.words, job.numbers, job.keys[U(run)], rows, first, me,
-            team,
-        )  # fmt: skip
+    def last_derivative(work, job, clock, parts, layer):
+        derivatives_of(work)
 
-    def backward_rows(job, clock, parts, layer, run, first, rows, me, team):
-        backward_numbers(job.scratch[0], job.words, layer, rows, me, team)
+    def backward_rows(work, job, clock, parts, layer):
+        backward_numbers(work, layer)
 
     @inner
     def column_sum(act, at, step, group, rows):
@@ -135,40 +109,34 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             r += GROUPS
         return total
 
-    def columns(job, clock, parts, layer, run, first, rows, me, team):
+    def columns(work, job, clock, parts, layer):
         """Add up the derivatives of each column: the gradient of the bias, and of slopes."""
         sums = cuda.shared.array((2, COLUMN_THREADS), float64)
-        act, word, me = job.scratch[0], 1 + layer, cuda.threadIdx.x
-        k, n, ldn = job.words[word, K], job.words[word, N], job.words[word, LDN]
+        at, act, me = layer_of(work.words, layer), work.act, cuda.threadIdx.x
         group = me // COLUMNS
         j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-        bias, slope, trainable = 0.0, 0.0, job.words[word, TRAINABLE] == 1
-        delta, z = job.words[word, DELTA], job.words[word, Z]
-        if j < n:
-            bias = column_sum(act, delta + j, ldn, group, rows)
+        bias, slope, trainable = 0.0, 0.0, at.trainable == 1
+        if j < at.n:
+            bias = column_sum(act, at.delta + j, at.ldn, group, work.rows)
             if trainable:
-                slope = column_sum(act, z + j, ldn, group, rows)
+                slope = column_sum(act, at.z + j, at.ldn, group, work.rows)
         sums[0, U(me)], sums[1, U(me)] = bias, slope
         cuda.syncthreads()
-        if me < COLUMNS and j < n:
+        if me < COLUMNS and j < at.n:
             for i in range(1, GROUPS):
                 bias += sums[0, U(i * COLUMNS + me)]
                 slope += sums[1, U(i * COLUMNS + me)]
-            par, words, numbers, steps = job.state[0], job.words, job.numbers, job.steps
-            own = learning(words, numbers, steps, clock[0], layer)
-            finish(own, par, act, k, j, real(bias))
+            own = learning(work, layer)
+            finish(own, work, at.k, j, real(bias))
             if trainable:
-                finish(own, par, act, k + 1, j, real(slope))
+                finish(own, work, at.k + 1, j, real(slope))
 
-    def hold(job, clock, parts, layer, run, first, rows, me, team):
-        for each in range(job.words[0, LAYERS]):
-            hold_kept(
-                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], real(1),
-                each, me, team,
-            )  # fmt: skip
+    def hold(work, job, clock, parts, layer):
+        for each in range(work.words[0, LAYERS]):
+            hold_kept(work, each, real(1))
 
-    def largest(job, clock, parts, layer, run, first, rows, me, team):
-        found = block_largest(largest_kept(job.scratch[0], job.words, me, team))
+    def largest(work, job, clock, parts, layer):
+        found = block_largest(largest_kept(work))
         if cuda.threadIdx.x == 0:
             parts[0, U(cuda.blockIdx.x)] = found
 
@@ -179,53 +147,64 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
             unit = max(unit, parts[0, U(i)])
         return unit
 
-    def squares(job, clock, parts, layer, run, first, rows, me, team):
-        unit = largest_part(parts)
-        total = block_sum(squares_of(job.scratch[0], job.words, unit, me, team))
+    def squares(work, job, clock, parts, layer):
+        total = block_sum(squares_of(work, largest_part(parts)))
         if cuda.threadIdx.x == 0:
             parts[1, U(cuda.blockIdx.x)] = total
 
-    def apply(job, clock, parts, layer, run, first, rows, me, team):
+    def apply(work, job, clock, parts, layer):
         unit, total = largest_part(parts), 0.0
         for i in range(cuda.gridDim.x):
             total += parts[1, U(i)]
-        factor = scale_of(job.numbers, total, unit)
-        for each in range(job.words[0, LAYERS]):
-            apply_kept(
-                job.state[0], job.scratch[0], job.words, job.numbers, job.steps, clock[0], factor,
-                each, me, team,
-            )  # fmt: skip
+        factor = scale_of(work.numbers, total, unit)
+        for each in range(work.words[0, LAYERS]):
+            apply_kept(work, each, factor)
 
-    def clip_columns(job, clock, parts, layer, run, first, rows, me, team):
-        clip(job.state[0], job.words, job.numbers, job.steps, clock[0], layer, me, team)
+    def clip_columns(work, job, clock, parts, layer):
+        clip(work, layer)
 
-    def advance(job, clock, parts, layer, run, first, rows, me, team):
-        if me == 0:
+    def advance(work, job, clock, parts, layer):
+        if work.me == 0:
             clock[0] += 1
 
     every = (
         gather, forward_rows, loss, end_loss, last_derivative, backward_rows, hold, largest,
         squares, apply, clip_columns, advance,
     )  # fmt: skip
-    made = {each.__name__: _phase(each, place, recipe, training) for each in every}
+    made = {each.__name__: _phase(each, recipe, training) for each in every}
     bounds = COLUMN_THREADS, 1
-    made["columns"] = _phase(columns, place, recipe, training, launch_bounds=bounds)
+    made["columns"] = _phase(columns, recipe, training, launch_bounds=bounds)
     return SimpleNamespace(**made)
 
 
-def _phase(work: Any, place: Any, *made: Any, **options: Any) -> Any:
+def _phase(work: Any, recipe: Recipe, training: bool, **options: Any) -> Any:
     """Return the kernel of a phase, which does nothing once a step had no finite loss."""
-    does = inner(work)
+    does, work_of = inner(work), make_work(training)
 
     def phase(job, clock, parts, layer):
         if job.bad[0] < 0:
-            run, first, rows = place(job.words, job.steps, clock)
             me = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
             team = cuda.gridDim.x * cuda.blockDim.x
-            does(job, clock, parts, layer, run, first, rows, me, team)
+            does(work_of(job, clock, me, team), job, clock, parts, layer)
 
     phase.__name__, phase.__qualname__ = work.__name__, work.__qualname__
-    return kernel(phase, *made, **options)
+    return kernel(phase, recipe, training, **options)
+
+
+@cache
+def make_work(training: bool) -> Any:
+    """Return ``work_of(job, clock, me, team)``: the `Work` of a step, all rows of its batch."""
+    place = make_place()
+
+    @inner
+    def work_of(job, clock, me, team):
+        run, first, rows = place(job.words, job.steps, clock)
+        return Work(
+            job.state[0], job.scratch[0], job.words, job.numbers, job.keys[U(run)],
+            job.orders[U(run)], job.steps[U(clock[0])], first, rows, training, me, team,
+        )  # fmt: skip
+
+    return work_of
 
 
 @cache
