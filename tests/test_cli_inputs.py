@@ -228,6 +228,9 @@ def test_messages_say_what_can_be_done_at_the_prompt(here, capsys):
         assert train(*arguments) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and said in error and unsaid not in error, error
+    import fastnn.examples.xor  # of which runpy would warn
+
+    assert fastnn.examples.xor
     for arguments, said in (
         (["help", "trian"], "did you mean train? see:"),
         (["examples", "xor", "--hidden", "x"], "invalid int value: 'x'; see:"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import os
+import shlex
 import sys
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
@@ -43,8 +45,16 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
 
 
 def names_in(text: str | None) -> tuple[str, ...]:
-    """Return the names in an option, separated by commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
+    """Return the names in an option, separated by commas; as in a CSV, quotes keep a name whole.
+
+    >>> names_in("age, my pay,,"), names_in('"a,b", " c"')
+    (('age', 'my pay'), ('a,b', ' c'))
+    """
+    if not text:
+        return ()
+    if '"' not in text:
+        return tuple(name.strip() for name in text.split(",") if name.strip())
+    return tuple(filter(None, next(csv.reader([text], skipinitialspace=True))))
 
 
 def called(path: str) -> str:
@@ -121,7 +131,9 @@ def check_output(option: str, path: str, *inputs: str) -> None:
         check_writable(path)
     except MissingFile as error:
         folder = os.path.dirname(path)
-        what = f"there is no such folder to save into; make it first: mkdir -p {folder}"
+        what = (
+            f"there is no such folder to save into; make it first: mkdir -p {shlex.quote(folder)}"
+        )
         raise MissingFile(error.errno, what, folder) from error
     refuse_inputs(option, path, *inputs)
 

@@ -94,6 +94,7 @@ def _paragraph(text: str) -> None:
 
 def examples(options: argparse.Namespace) -> int:
     """List the examples, or run one as ``python -m fastnn.examples.NAME`` does."""
+    import importlib.util
     import runpy
     import textwrap
 
@@ -117,7 +118,9 @@ def examples(options: argparse.Namespace) -> int:
     before = sys.argv
     sys.argv = [f"fastnn examples {options.name}", *options.options]
     try:
-        runpy.run_module(f"fastnn.examples.{options.name}", run_name="__main__", alter_sys=False)
+        spec = importlib.util.find_spec(f"fastnn.examples.{options.name}")
+        # By its file: of a module that has been imported, too, runpy warns.
+        runpy.run_path(str(spec and spec.origin), run_name="__main__")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except OSError as error:

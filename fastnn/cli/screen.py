@@ -6,6 +6,7 @@ import codecs
 import errno
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from typing import Any
 from fastnn.errors import InvalidInput
 
 WIDEST = 80
+_QUOTED = re.compile(r"--[a-z-]+[ =]'.*?'(?=[\s,;.)]|$)")  # an option with a name in quotes
+_BLANK = "\0"  # stands for a blank in one
 
 
 class OutputFailed(Exception):
@@ -134,7 +137,7 @@ def say(text: str) -> None:
 
 def one_line(text: Any) -> str:
     """Return a text without the breaks and blanks between its lines."""
-    return " ".join(str(text).split())
+    return " ".join(_whole(str(text)).split()).replace(_BLANK, " ")
 
 
 def width() -> int:
@@ -146,13 +149,19 @@ def wrapped(text: str) -> str:
     """Return a remark in lines of a terminal's width, and as it is where nobody watches it."""
     if sys.stderr is None or not sys.stderr.isatty():
         return text
-    return textwrap.fill(
-        text,
+    found = textwrap.fill(
+        _whole(text),
         width(),
         subsequent_indent="  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return found.replace(_BLANK, " ")
+
+
+def _whole(text: str) -> str:
+    """Return a text in which no line can end within what an option is given in quotes."""
+    return _QUOTED.sub(lambda found: found[0].replace(" ", _BLANK), text)
 
 
 def rows_of(pairs: Iterable[tuple[str, str]]) -> list[str]:

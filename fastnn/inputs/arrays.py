@@ -47,6 +47,7 @@ WRONG: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 }
 
 _AXES = ("row", "column")
+_MAY_HAVE_MASKED = (list, tuple, np.ma.MaskedArray)
 
 
 class Labels(NamedTuple):
@@ -203,9 +204,19 @@ def refuse_apparent_numbers(value: Any, what: str) -> None:
 
 
 def refuse_masked(value: Any, what: str) -> None:
-    """Raise `InvalidInput` for an array of which some values are masked."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise InvalidInput(f"{what} has masked values; fill them first with {what}.filled(...)")
+    """Raise `InvalidInput` for an array, or a list of arrays, of which some values are masked."""
+    if has_masked(value):
+        array = what if isinstance(value, np.ma.MaskedArray) else f"numpy.ma.array({what})"
+        raise InvalidInput(f"{what} has masked values; fill them first with {array}.filled(...)")
+
+
+def has_masked(value: Any) -> bool:
+    """Return whether some values are masked of an array, or in a list, also one of lists."""
+    if isinstance(value, np.ma.MaskedArray):
+        return bool(np.ma.is_masked(value))
+    if not isinstance(value, (list, tuple)):
+        return False
+    return any(has_masked(each) for each in value if isinstance(each, _MAY_HAVE_MASKED))
 
 
 def _check_real(array: Any, what: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastnn.errors import InvalidInput
+from fastnn.inputs.arrays import has_masked
 from fastnn.inputs.frames import Frame, frame_of
 from fastnn.tabular.zones import WITH, WITHOUT
 
@@ -103,12 +104,24 @@ def _without_mask(array: np.ndarray) -> np.ndarray:
     return filled
 
 
+def _without_masked_cells(row: Any) -> Any:
+    """Return a row of a list, in which masked values are missing ones."""
+    if isinstance(row, np.ndarray) and row.ndim:
+        return _without_mask(row)
+    if not isinstance(row, (list, tuple)):
+        return row
+    return [None if cell is np.ma.masked else cell for cell in row]
+
+
 def _of_rows(X: Any, what: str) -> np.ndarray:
     """Return a list of rows as an array."""
     rows = X if isinstance(X, (list, tuple)) else []
     if isinstance(X, dict) or (rows and isinstance(rows[0], dict)):
         kind = "a dict of columns" if isinstance(X, dict) else "a list of dicts"
         raise InvalidInput(f"{what} is {kind}; pass pandas.DataFrame({what})")
+    if has_masked(X):
+        rows = [_without_masked_cells(row) for row in rows]
+        X = rows
     lengths = [len(row) for row in rows if isinstance(row, (list, tuple, np.ndarray))]
     row = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
     if row is not None and len(lengths) == len(rows):

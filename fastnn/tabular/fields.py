@@ -153,7 +153,11 @@ class Fields:
 
     @classmethod
     def learn(
-        cls, cells: Cells, rows: np.ndarray | None = None, categorical: Collection[int] = ()
+        cls,
+        cells: Cells,
+        rows: np.ndarray | None = None,
+        categorical: Collection[int] = (),
+        numeric: Collection[int] = (),
     ) -> Self:
         """Return what the columns are.
 
@@ -165,17 +169,26 @@ class Fields:
             Those to train on, from which alone all else is learnt; None: all.
         categorical
             Columns of categories, by place, beside those that the table says.
+        numeric
+            Columns of numbers, by place, whatever else they could be.
 
         Raises
         ------
         InvalidInput
-            Infinity in a column, or text among its numbers.
+            Infinity in a column, or text among its numbers; dates in one of numbers.
         """
         learnt = []
         every = zip(cells.columns, cells.names, cells.categorical, cells.zones, strict=True)
         for place, (values, name, categories, zone) in enumerate(every):
             kind, form = "category", ""
-            if not categories and place not in categorical:
+            if place in numeric:
+                if values.dtype.kind == "M":
+                    raise InvalidInput(
+                        f"column {name} has dates, but numeric_features names it; leave it out"
+                    )
+                numbers_of(values, name)
+                kind = "number"
+            elif not categories and place not in categorical:
                 kind, form, read = _kind(values, name)
                 zone = zone or read
                 if cells.labels is None:  # else the command has said it
@@ -315,7 +328,8 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
         if example:
             text = (
                 f"read as numbers: all values seem to be dates, such as {example}; make dates of "
-                "them, as with pandas.to_datetime(column, format=...)"
+                "them, as with pandas.to_datetime(column, format=...), or name the column in "
+                "numeric_features if they are numbers"
             )
     elif kind == "category" and values.dtype == object:
         cells = [cell for cell in values.tolist() if not is_absent(cell)]

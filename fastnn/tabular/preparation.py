@@ -32,7 +32,7 @@ from fastnn.tabular.rules import (
     from_plain,
     to_plain,
 )
-from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, offered
+from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed, naming, offered
 from fastnn.tabular.words import code_among, is_infinite
 from fastnn.tabular.zones import WITH, WITHOUT
 
@@ -413,12 +413,12 @@ def _read(
             if name not in choices.numbers and (example := compact_date(numbers)):
                 said.append(
                     f"{_WARNING}{name!r} is read as numbers: all values seem to be dates, such as "
-                    f"{example}: write them as {DATE_FORMATS[ISO]}, or pass --number "
-                    f"{name or 'COLUMN'}"
+                    f"{example}: write them as {DATE_FORMATS[ISO]}, or pass "
+                    f"{naming('--number', name)}"
                 )
             return _Read("number", numbers)
         remark = (
-            f"{name!r}: a category, since {code!r} {why}; --number {name or 'COLUMN'} "
+            f"{name!r}: a category, since {code!r} {why}; {naming('--number', name)} "
             "makes it a number"
         )
     elif values.dtype != object:
@@ -442,10 +442,10 @@ def _read(
                 text = f"dates are read as {DATE_FORMATS[form]}, {one} first, though {other} first"
                 said.append(f"{name!r}: {text} fits{advice}")
             if form == CLOCK and duration_format(_counts(values, present), MOSTLY, True)[0]:
-                said.append(f"{name!r}: times of day; --duration {name} reads durations")
+                said.append(f"{name!r}: times of day; {naming('--duration', name)} reads durations")
             return _Read("date", dates, form, zone=zone)
         if hint := text_hint(values, choices.decimal):
-            other = f", or pass --category {name or 'COLUMN'} if these are names"
+            other = f", or pass {naming('--category', name)} if these are names"
             said.append(f"{_WARNING}{name!r} is read as text: {hint}{other}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
@@ -467,13 +467,13 @@ def _check_numbers(
     if name not in choices.numbers and count + infinite < MOSTLY * present.sum():
         return
     hint = number_hint(values, choices.decimal)
-    asked = f"as --number {name} asks for" if name in choices.numbers else ""
+    asked = f"as {naming('--number', name)} asks for" if name in choices.numbers else ""
     where = f"as in {counted(count, 'other row')}" if count else asked
     raise WrongCell(
         row,
         f"column {name!r}: {values[row]!r:.60} where numbers are due, {where}; "
         + (f"{hint}; or " if hint else "correct it, leave the cell empty if it is unknown, or ")
-        + f"pass --category {name} if these are names",
+        + f"pass {naming('--category', name)} if these are names",
     )
 
 
@@ -491,20 +491,20 @@ def _as_durations(
     InvalidInput
         Nearly all are durations, or are asked to be, but not all.
     """
-    asked = name in choices.durations
+    asked, asked_for = name in choices.durations, naming("--duration", name)
     if values.dtype != object:
         raise InvalidInput(
-            f"--duration {name}: that column has numbers or dates, and durations are read from "
-            "text; leave it out"
+            f"{asked_for}: that column has numbers or dates, and durations are read from text; "
+            "leave it out"
         )
     form, ambiguous = duration_format(_counts(values, present), 0.0, True)
     found, row = durations_of(values, form or HOURS)
     if row is not None:
         count = int((~np.isnat(found)).sum())
-        where = f"as --duration {name} asks for"
+        where = f"as {asked_for} asks for"
         if not asked:
             where = f"as in {counted(count, 'other row')}"
-        other = f"leave --duration {name} out" if asked else f"pass --category {name}"
+        other = f"leave {asked_for} out" if asked else f"pass {naming('--category', name)}"
         raise WrongCell(
             row,
             f"column {name!r}: {values[row]!r:.60} where durations are due, {where}; correct it, "
@@ -541,7 +541,7 @@ def _dates(
             row,
             f"column {name!r}: {values[row]!r:.60} where dates are due, as in "
             f"{counted(count, 'other row')}; correct it, leave the cell empty if it is unknown, or "
-            f"pass --category {name} if these are names",
+            f"pass {naming('--category', name)} if these are names",
         )
     check_zones(name, values, zones)
     return form, ambiguous, dates, zones.zone

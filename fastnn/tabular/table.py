@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -201,6 +202,20 @@ def offered(asked: str, names: Sequence[str]) -> str:
     if near:
         return f"; did you mean {' or '.join(repr(lower[each]) for each in near)}?"
     return f"; there are {listed(names)}" if names else "; there is none at all"
+
+
+def naming(option: str, name: str) -> str:
+    r"""Return an option that names a column, as a shell takes it.
+
+    >>> naming("--number", "age"), naming("--number", "my age"), naming("--number", "-1,5")
+    ('--number age', "--number 'my age'", '--number=\'"-1,5"\'')
+    """
+    if not name:
+        return f"{option} COLUMN"
+    text = name
+    if "," in name or '"' in name or name != name.strip():
+        text = '"' + name.replace('"', '""') + '"'
+    return f"{option}{'=' if name.startswith('-') else ' '}{shlex.quote(text)}"
 
 
 def listed(names: Sequence[str], most: int = SHOWN) -> str:

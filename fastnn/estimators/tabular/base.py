@@ -56,6 +56,7 @@ class TabularEstimator(BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "scoring": [str, callable, None],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
+        "numeric_features": ["array-like", None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "target": [str],
@@ -159,7 +160,7 @@ class TabularEstimator(BaseEstimator):
             held_out = _taken(X_val, cells_val, y_val, weights_val, order)
         if classes:
             rows = one_of_each_first(rows, targets)
-        self._fields = Fields.learn(cells, rows, self._categorical(cells))
+        self._fields = Fields.learn(cells, rows, *self._chosen_kinds(cells))
         coded = self._fields.code(cells)
         X_val, cells_val, y_val, weights_val = held_out
         row_weights = self._row_weights(y, weights)
@@ -256,9 +257,21 @@ class TabularEstimator(BaseEstimator):
         self._check_known(y)
         return X, cells, y, weights
 
-    def _categorical(self, cells: Cells) -> Collection[int]:
-        """Return the places of the columns that `categorical_features` names."""
-        given = self.categorical_features
+    def _chosen_kinds(self, cells: Cells) -> tuple[Collection[int], Collection[int]]:
+        """Return the places of the columns that the user says are categories, and are numbers."""
+        categories, numbers = (
+            self._places(cells, name) for name in ("categorical_features", "numeric_features")
+        )
+        if both := sorted(set(categories) & set(numbers)):
+            raise ValueError(
+                f"categorical_features and numeric_features both name column "
+                f"{cells.names[both[0]]}; leave it out of one"
+            )
+        return categories, numbers
+
+    def _places(self, cells: Cells, parameter: str) -> Collection[int]:
+        """Return the places of the columns that a parameter names."""
+        given = getattr(self, parameter)
         if given is None or isinstance(given, str):
             return ()
         chosen = np.asarray(given)
@@ -267,28 +280,26 @@ class TabularEstimator(BaseEstimator):
             return ()
         if chosen.ndim != 1 or chosen.dtype.kind not in "biuUOT":
             raise ValueError(
-                "categorical_features must be an array-like of bool, int or str, got: "
-                f"{chosen.dtype.name}."
+                f"{parameter} must be an array-like of bool, int or str, got: {chosen.dtype.name}."
             )
         if chosen.dtype.kind == "b":
             if len(chosen) != number:
                 raise ValueError(
-                    "categorical_features set as a boolean mask must have shape (n_features,), "
+                    f"{parameter} set as a boolean mask must have shape (n_features,), "
                     f"got: {chosen.shape}"
                 )
             return set(np.flatnonzero(chosen).tolist())
         if chosen.dtype.kind in "iu":
             if chosen.min() < 0 or chosen.max() >= number:
                 raise ValueError(
-                    "categorical_features set as integer indices must be in [0, n_features - 1]"
+                    f"{parameter} set as integer indices must be in [0, n_features - 1]"
                 )
             return set(chosen.tolist())
         names = list(getattr(self, "feature_names_in_", ()))
         unknown = [name for name in chosen.tolist() if name not in names]
         if unknown:
             raise ValueError(
-                "categorical_features has names that are no feature names of the training data: "
-                f"{unknown}"
+                f"{parameter} has names that are no feature names of the training data: {unknown}"
             )
         return {names.index(name) for name in chosen.tolist()}
 

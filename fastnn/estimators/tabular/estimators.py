@@ -80,6 +80,10 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
         mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
         is named here.
+    numeric_features
+        Columns of numbers, named so, too: whole numbers that look like dates (20241231), of which a
+        warning says so otherwise; text such as 007, which is codes otherwise; numbers of a
+        categorical dtype. Text that is no number is then an error.
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class.
         They multiply `sample_weight`.
@@ -148,6 +152,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         validation_fraction: float = 0.1,
         scoring: Scoring = None,
         categorical_features: Categorical = "from_dtype",
+        numeric_features: Sequence[Any] | np.ndarray | None = None,
         class_weight: Literal["balanced"] | dict[Any, float] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -161,6 +166,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         self.validation_fraction = validation_fraction
         self.scoring = scoring
         self.categorical_features = categorical_features
+        self.numeric_features = numeric_features
         self.class_weight = class_weight
         self.random_state = random_state
         self.verbose = verbose
@@ -284,6 +290,10 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
         mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
         is named here.
+    numeric_features
+        Columns of numbers, named so, too: whole numbers that look like dates (20241231), of which a
+        warning says so otherwise; text such as 007, which is codes otherwise; numbers of a
+        categorical dtype. Text that is no number is then an error.
     random_state
         Decides rows to validate on, settings, initial weights, order and dropout.
     verbose
@@ -326,6 +336,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         validation_fraction: float = 0.1,
         scoring: Scoring = None,
         categorical_features: Categorical = "from_dtype",
+        numeric_features: Sequence[Any] | np.ndarray | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         target: Target = "cpu",
@@ -338,6 +349,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         self.validation_fraction = validation_fraction
         self.scoring = scoring
         self.categorical_features = categorical_features
+        self.numeric_features = numeric_features
         self.random_state = random_state
         self.verbose = verbose
         self.target = target
