@@ -1,6 +1,7 @@
 """Text that is meant as numbers or dates, but not read so: what is said of it, by both ways in."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,3 +228,60 @@ def test_estimators_refuse_masked_labels_and_weights_and_take_any_numbers_as_lab
     model = TabularRegressor(**settings).fit(X, X[:, 0])
     gaps = np.where(half[:, None], np.nan, X)
     assert np.array_equal(model.predict(shown), model.predict(gaps))
+
+
+@pytest.mark.parametrize(
+    ("X", "text"),
+    [
+        (iter([[1.0], [2.0]]), r"X is a list_iterator; pass list\(X\)"),
+        ((row for row in [[1.0]]), r"X is a generator; pass list\(X\)"),
+        (zip([1.0], [2.0], strict=True), r"X is a zip; pass list\(X\)"),
+        ({1.0, 2.0}, r"X is a set; pass list\(X\)"),
+        ("table.csv", r"X is a path; read the table first, as with pandas\.read_csv\(X\)"),
+        (Path("table.csv"), r"X is a path; read the table first"),
+        (None, "X is None; pass a frame"),
+        ([[object()], [object()]], "column 0, row 0: <object object .* has no text that tells it"),
+    ],
+    ids=["iterator", "generator", "zip", "set", "text", "path", "None", "objects"],
+)
+def test_what_is_no_table_is_refused_by_what_it_is(X, text):
+    with pytest.raises(InvalidInput, match=text):
+        Fields.learn(cells_of(X))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_and_a_view_of_memory_are_arrays():
+    from fastnn import TabularRegressor
+
+    array = np.arange(40.0).reshape(20, 2)
+    for X in (np.matrix(array), memoryview(array)):
+        model = TabularRegressor(2, max_iter=1, random_state=0).fit(X, array[:, 0])
+        assert (model.predict(X) == model.predict(array)).all()
+
+
+def test_dates_of_several_forms_in_one_column_are_said():
+    import pandas as pd
+
+    days = [f"2024-01-{day:02d}" for day in range(1, 13)]
+    text = r"'d' is read as categories: all values are dates, but in several forms, such as '01/01/"
+    both = [*days, *(f"{day:02d}/01/2024" for day in range(1, 13))]
+    with pytest.warns(UserWarning, match=text):
+        Fields.learn(cells_of(pd.DataFrame({"d": both * 2})))
+    assert text_hint(np.array(days, object)) is None
+
+
+def test_numbers_too_large_for_floats_warn_of_nothing_but_what_they_are():
+    with pytest.raises(InvalidInput, match="Input X contains infinity"):
+        fields = Fields.learn(cells_of(np.arange(20)[:, None] * np.longdouble("1e4000")))
+        fields.code(cells_of(np.arange(20)[:, None] * np.longdouble("1e4000")))
+    with pytest.warns(UserWarning, match="no column is left to learn from"):
+        Fields.learn(cells_of([[10**30 + row] for row in range(20)]))
+
+
+def test_numbers_of_a_regression_that_are_none_are_named_with_their_row():
+    from fastnn import TabularRegressor
+
+    with pytest.raises(
+        InvalidInput, match="y must be numbers for a regression, and is 'b' in row 1"
+    ):
+        TabularRegressor().fit(np.ones((3, 1)), ["1", "b", "3"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -75,7 +77,8 @@ def cells_of(X: Any, what: str = "X") -> Cells:
     frame = frame_of(X, what)
     if frame is not None and not frame.flat:
         return _of_frame(frame)
-    array = _without_mask(X) if isinstance(X, np.ndarray) else _of_rows(X, what)
+    # Columns of numpy.matrix would have two axes.
+    array = np.asarray(_without_mask(X)) if isinstance(X, np.ndarray) else _of_rows(X, what)
     if array.dtype.names:
         raise InvalidInput(f"{what} is an array of records; pass pandas.DataFrame({what})")
     if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
@@ -116,6 +119,15 @@ def _without_masked_cells(row: Any) -> Any:
 def _of_rows(X: Any, what: str) -> np.ndarray:
     """Return a list of rows as an array."""
     rows = X if isinstance(X, (list, tuple)) else []
+    if isinstance(X, (str, os.PathLike)):
+        raise InvalidInput(
+            f"{what} is a path; read the table first, as with pandas.read_csv({what}), or train by "
+            "`fastnn train`"
+        )
+    if isinstance(X, (Iterator, Set)):
+        raise InvalidInput(f"{what} is a {type(X).__name__}; pass list({what})")
+    if X is None:
+        raise InvalidInput(f"{what} is None; pass a frame, an array (rows, columns), or a list")
     if isinstance(X, dict) or (rows and isinstance(rows[0], dict)):
         kind = "a dict of columns" if isinstance(X, dict) else "a list of dicts"
         raise InvalidInput(f"{what} is {kind}; pass pandas.DataFrame({what})")

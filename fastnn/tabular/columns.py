@@ -131,6 +131,12 @@ def is_absent(cell: Any) -> bool:
     return isinstance(cell, Decimal) and cell.is_nan()
 
 
+def _is_nameless(kind: type) -> bool:
+    """Return whether objects of a class are written with their places in memory alone."""
+    plain: Any = object
+    return kind.__str__ is plain.__str__ and kind.__repr__ is plain.__repr__
+
+
 def words_of(values: np.ndarray, name: str) -> list[Any]:
     """Return the categories of a column as text, as `word_of`; `ABSENT` where one is missing.
 
@@ -151,6 +157,12 @@ def words_of(values: np.ndarray, name: str) -> list[Any]:
         row = next(row for row, cell in enumerate(cells) if isinstance(cell, bytes))
         raise InvalidInput(
             f"column {name}, row {row}: {shown(cells[row]):.60} is bytes; decode them to text first"
+        )
+    if any(_is_nameless(kind) for kind, _ in every):
+        row = next(row for row, cell in enumerate(cells) if _is_nameless(type(cell)))
+        raise InvalidInput(
+            f"column {name}, row {row}: {shown(cells[row]):.60} has no text that tells it from "
+            "others; pass numbers, text or dates, or leave the column out"
         )
     known = {pair: ABSENT if is_absent(pair[1]) else word_of(pair[1]) or ABSENT for pair in every}
     return [known[pair] for pair in typed]

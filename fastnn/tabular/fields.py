@@ -324,7 +324,8 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
     text, example = "", ""
     if kind == "number":
         if values.dtype.kind in "iuf":
-            example = compact_date(values.astype(np.float64))
+            with np.errstate(over="ignore"):  # of a longdouble, which is refused later
+                example = compact_date(values.astype(np.float64))
         if example:
             text = (
                 f"read as numbers: all values seem to be dates, such as {example}; make dates of "
@@ -351,9 +352,12 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
 
 def _tells_nothing(field: Field, values: np.ndarray) -> bool:
     """Return whether a column is not used, or one number in all rows."""
-    if field.kind != "number" or values.dtype == object:
+    if field.kind != "number":
         return field.kind == "unused"
-    known = values[~np.isnan(values)]
+    known = values
+    if values.dtype == object:
+        known = numbers_of(values, field.name, truths=field.truth)
+    known = known[~np.isnan(known)]
     return not len(known) or bool(known.min() == known.max())
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date_format
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, date_format, readings
 from fastnn.tabular.words import is_missing, is_number, without_thousands
 
 _CURRENCIES = "$\u20ac\xa3\xa5\u20b9"
@@ -83,7 +83,12 @@ def text_hint(cells: np.ndarray, decimal: str = ".") -> Hint | None:
     "20 of 22 values are numbers and the others are not, such as '-'"
     """
     counts = _counts(cells)
-    return _all_numbers(counts, decimal) or _all_dates(counts) or _mostly(counts, decimal)
+    return (
+        _all_numbers(counts, decimal)
+        or _all_dates(counts)
+        or _mixed_dates(counts)
+        or _mostly(counts, decimal)
+    )
 
 
 def compact_date(numbers: np.ndarray) -> str:
@@ -217,6 +222,28 @@ def _all_dates(counts: Mapping[str, int]) -> Hint | None:
                 "dates",
             )
     return None
+
+
+def _mixed_dates(counts: Mapping[str, int]) -> Hint | None:
+    """Return the hint for dates of several forms, none of which nearly all have."""
+    if len(counts) <= _FEW:
+        return None
+    first, other = min(counts), ""
+    forms = set(readings(first))
+    for text in sorted(counts):
+        fitting = set(readings(text)) - {CLOCK}
+        if not fitting:
+            return None
+        if forms.isdisjoint(fitting):
+            other = text
+        forms &= fitting
+    if not other:
+        return None
+    return Hint(
+        f"all values are dates, but in several forms, such as {first!r} and {other!r}",
+        f"write all as {DATE_FORMATS['iso']}",
+        "dates",
+    )
 
 
 def _days_and_months(parts: list[dict[str, str]]) -> bool:

@@ -490,6 +490,6 @@ def _rows_of(X: Any, rows: np.ndarray) -> Any:
     """Return some rows of a table of any kind, for a scorer."""
     if isinstance(X, Cells):
         return X[rows]
-    if not hasattr(X, "__getitem__"):
+    if not hasattr(X, "__getitem__") or isinstance(X, memoryview):
         X = np.asarray(X)
     return _safe_indexing(X, rows)

@@ -207,7 +207,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         if len(labels.classes) < 2:
             raise InvalidInput(
                 "The number of classes has to be greater than one; got 1 class "
-                f"({shown(labels.classes[0]):.60})"
+                f"({shown(labels.classes[:1].tolist()[0]):.60})"
             )
         self.classes_ = labels.classes
         return labels.places(y)
@@ -378,8 +378,13 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
             raise InvalidInput(f"y must be numbers for a regression, not {y.dtype}")
         try:
             numbers = y.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"y must be numbers for a regression ({error})") from error
+        except (TypeError, ValueError):
+            row, wrong = next(
+                (row, cell) for row, cell in enumerate(y.tolist()) if not _is_number(cell)
+            )
+            raise InvalidInput(
+                f"y must be numbers for a regression, and is {shown(wrong):.60} in row {row}"
+            ) from None
         try:
             with np.errstate(invalid="ignore"):  # of a sum that tells what is finite
                 assert_all_finite(numbers, input_name="y")
@@ -414,3 +419,11 @@ def _is_label(value: Any) -> bool:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         return False  # which may have whole numbers as items
     return isinstance(value.item() if isinstance(value, np.generic) else value, _LABELS)
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except (TypeError, ValueError):
+        return False
+    return True

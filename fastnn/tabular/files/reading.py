@@ -43,7 +43,7 @@ _FOREIGN_TEXT = {
     re.compile(rb"[\[{]\s*[\[{\"\]}]"): (
         "JSON; save it as CSV, as with pandas.read_json(...).to_csv(...)"
     ),
-    re.compile(rb"<(!doctype|html|\?xml)", re.IGNORECASE): (
+    re.compile(rb"<(!doctype|html|head|body|table|div|\?xml)", re.IGNORECASE): (
         "a page of HTML or XML; download the table itself, or save it as CSV"
     ),
 }
