@@ -263,10 +263,10 @@ def test_dates_of_several_forms_in_one_column_are_said():
     import pandas as pd
 
     days = [f"2024-01-{day:02d}" for day in range(1, 13)]
-    text = r"'d' is read as categories: all values are dates, but in several forms, such as '01/01/"
+    text = r"'d' is read as categories: all values are dates, but in several forms, such as '01/"
     both = [*days, *(f"{day:02d}/01/2024" for day in range(1, 13))]
-    with pytest.warns(UserWarning, match=text):
-        Fields.learn(cells_of(pd.DataFrame({"d": both * 2})))
+    with pytest.warns(UserWarning, match=text + r"01/2024' and '2024-01-01'; make dates"):
+        Fields.learn(cells_of(pd.DataFrame({"d": [*both, "27/01/2024"] * 2})))
     assert text_hint(np.array(days, object)) is None
 
 

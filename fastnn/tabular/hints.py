@@ -234,9 +234,10 @@ def _mixed_dates(counts: Mapping[str, int]) -> Hint | None:
         fitting = set(readings(text)) - {CLOCK}
         if not fitting:
             return None
-        if forms.isdisjoint(fitting):
-            other = text
-        forms &= fitting
+        if not forms.isdisjoint(fitting):
+            forms &= fitting
+        else:
+            other = other or text
     if not other:
         return None
     return Hint(
