@@ -103,7 +103,8 @@ POSITIONS = {name: 2 * index for index, name in enumerate(ARRAYS)}
 
 
 # Words of `control`, each on a cache line of its own; TICKETS is the first of one for each thread.
-# STEP is how many steps are done, and where a call goes on.
+# STEP is how many steps are done, and where a call goes on. After the tickets there is a line each
+# for the tiles that a thread has begun early (see `team`), and then one each for its notes.
 DONE, STOP, STEP, BAD_STEP, FIRST_STEP, TICKETS = range(0, 48, 8)
 LINE = 8
 FINISHED = 1 << 30  # the phase after the last; phases of an epoch are fewer

@@ -552,7 +552,7 @@ class Engine(CompiledEngine):
     def _start(self, data: Data, step: int, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return fresh `numbers` and `control` for each epoch, and fit the plan to the data."""
         epochs, steps = rates.shape
-        length = words.TICKETS + words.LINE * self.threads
+        length = words.TICKETS + 3 * words.LINE * self.threads
         numbers = self._numbers[None].repeat(epochs, axis=0)
         control = np.zeros((epochs, length), np.int64)
         control[:, words.BAD_STEP] = -1

@@ -41,12 +41,16 @@ from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.parts import Part, cut_parts
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
+    COLUMN_BLOCK,
+    END_PANEL,
     FORWARD,
+    GROUP,
     KIND,
     LAYER,
     PACKED_ROWS,
     ROWS,
     TILE_COLUMNS,
+    UPDATE_TILES,
     cut_update,
     list_phases,
     look_rows,
@@ -160,8 +164,11 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     # vectors, and of what goes with them: see `products.outputs`; or -1
     RANGE_BITS,  # 2^this ranges of inputs, whose sums are apart: see `step.sparse_ranges`
     RANGE_SUMS,  # offset of these sums, of a batch, range by range
+    MIDDLE,  # the panel of the first layer where the part of the second of two threads begins, each
+    # of which may begin its part of the next step while the other ends this one; or 0
+    LEFT_OVER,  # how many tiles of the update the other may have left then
     HEAD_FIELDS,
-) = range(49)
+) = range(51)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -436,12 +443,31 @@ def make_plan(
         f"training in batches of {batch} rows on {threads} threads",
         "make batch_size smaller, or layers narrower",
     )
-    tiles, owners = cut_update(problem.network, layout, threads, batch, sparse, parts, rounded > 0)
+    apart = threads == 2 and first_trained == 0
+    head[MIDDLE] = middle = _middle_of(layers, phases) if apart else 0
+    tiles, owners, head[LEFT_OVER] = cut_update(
+        problem.network, layout, threads, batch, sparse, parts, rounded > 0, middle
+    )
     return Plan(
         layout, head, layers, tiles, owners, phases, inference, inference_heads, take.used,
         parts_size, np.zeros((2 * len(layers) + 3, 2), np.int64), {}, take.buffers,
         parts,
     )  # fmt: skip
+
+
+def _middle_of(layers: np.ndarray, phases: np.ndarray) -> int:
+    """Return the panel of the first layer where the part of the second of two threads begins, or 0.
+
+    Each updates its columns of W and then begins the next step with them. So nobody else may want
+    these, and the step before nothing that the first phase writes: its last phase updates all.
+    """
+    first, row = phases[0], layers[0]
+    plain = row[[LAYER_KIND, NARROW, ROWWISE, TRAINABLE]].tolist() == [LINEAR, -1, 0, -1]
+    once = phases[-1, KIND] == UPDATE_TILES and (phases[:, KIND] == UPDATE_TILES).sum() == 1
+    if not plain or not once or first[KIND] != FORWARD or first[END_PANEL] == 0:
+        return 0
+    middle = int(first[GROUP] * first[COLUMN_BLOCK])
+    return middle if middle < first[END_PANEL] <= 2 * middle else 0
 
 
 def _parts_of(

@@ -127,8 +127,7 @@ def list_phases(
         products = kinds[layer].code == LINEAR and not rounded
         end = layout.begun(n) if products else layout.panels(n)
         phases.append((FORWARD, layer, high, columns, group, -1, -1, 0, end))
-    share = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
-    high = share if threads > 1 else min(rows, 2 * look_rows(rows))
+    high = _even_rows(rows, threads) if threads > 1 else min(rows, 2 * look_rows(rows))
     phases.append((ROWS, together, high, 1, 1, -1, -1))
     last = len(parts) - 1
     updates: list[tuple[int, ...]] = [
@@ -178,6 +177,23 @@ def _uneven(layout: Layout, n: int, threads: int) -> bool:
     return threads > 1 and layout.begun(n) <= threads and vectors % (2 * threads) > 0
 
 
+def _even_rows(rows: int, threads: int) -> int:
+    """Return rows of a tile of which each thread has two or more, and all about as many rows.
+
+    A tile costs about a row more than its rows do.
+    """
+
+    def most(high: int) -> int:
+        tiles = -(-rows // high)
+        ends = [(who + 1) * tiles // threads for who in range(threads)]
+        starts = [0, *ends[:-1]]
+        pairs = zip(starts, ends, strict=True)
+        return max(min(rows, end * high) - start * high + end - start for start, end in pairs)
+
+    highest = max(8, min(32, -(-rows // (2 * threads) // 8) * 8))
+    return min(range(highest, 0, -8), key=most)
+
+
 def _blocks(k: int, panels: int, layout: Layout, rows: int, threads: int) -> tuple[int, int]:
     """Return rows and panels of a tile of a product over k; one thread takes all panels."""
     if threads == 1:
@@ -223,12 +239,18 @@ def cut_update(
     sparse: Laziness | None = None,
     parts: Sequence[Part] = (),
     rounded: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
+    middle: int = 0,
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Cut all weights that are trained into tiles, part by part of the gradient.
 
     Each thread gets the columns that it also computes forward. What is no linear layer has tiles of
     no inputs, for what it has one number a unit. A first layer that reads sparse rows is cut into a
     few tiles, each of which looks for its inputs in every row, and if it is lazy by inputs alone.
+
+    Where the second of two threads begins with panel `middle` of the first layer, the thread that
+    has fewer of its columns takes some inputs of the other's, before its own, so that both do as
+    much in the update and the first layer together. The last number is how many tiles it has left
+    when the other has none.
     """
     layers = zip(network.parametric, network.widths, strict=True)
     trained = [(layer, shape) for layer, (each, shape) in enumerate(layers) if each.trainable]
@@ -237,6 +259,11 @@ def cut_update(
     # Enough tiles to share, and to spread the prefetching, of a microsecond or more each.
     target = max(work // (UPDATE_TILE_SHARE * threads), (1 << 17) // capacity)
     whole = [(layer, 0, layout.panels(n)) for layer, (_, n) in trained]
+    moved = {}
+    if middle:
+        moved = _moved_chunks(layout, *network.widths[0], middle)
+        (_, _, end), *others = whole
+        whole = [*others, *((0, begin, end if begin else middle) for begin in moved)]
     owned: list[list[tuple[int, ...]]] = []
     for pieces in [part.pieces for part in parts] or [whole]:
         own: list[list[tuple[int, ...]]] = [[] for _ in range(threads)]
@@ -259,21 +286,59 @@ def cut_update(
             groups = -(-(last_begun - begin) // together)
             width = layout.panel * min(n, together * layout.panel)
             own_target = target / 2 if _uneven(layout, n, threads) else target
-            high = max(1, min(chunks, round(own_target / width)))
+            # Where there are too few columns for all, each thread gets as many inputs.
+            most = -(-chunks // threads) if groups < threads else chunks
+            high = max(1, min(most, round(own_target / width)))
             if sparse and layer == 0:
                 high = -(-chunks // (1 if threads == 1 else SPARSE_TILES * threads))
             for group in range(groups):
                 p0 = begin + group * together
                 p1 = p0 + together if p0 + together < last_begun else end
-                for c in range(0, chunks, high):
-                    last = min(k, (c + high) * layout.panel)
+                cut = moved[begin] if layer == 0 and moved else 0
+                for c in [*range(0, cut, high), *range(cut, chunks, high)]:
+                    last = min(c + high, cut if c < cut else chunks)
                     # By columns where there are enough of them, by inputs where there are not.
                     share = (group * chunks + c) * threads // (groups * chunks)
-                    own[share].append((layer, c * layout.panel, last, p0, p1))
+                    if layer == 0 and moved:
+                        share = int((begin > 0) != (c < cut))
+                    rows = c * layout.panel, min(k, last * layout.panel)
+                    own[share].append((layer, *rows, p0, p1))
         owned += own
     owners = np.cumsum([0, *map(len, owned)])
     tiles = np.array([tile for own in owned for tile in own], np.int64).reshape(-1, TILE_FIELDS)
-    return tiles, owners.astype(np.int64)
+    left = _left_over(owned, layout, network.widths[0][1]) if moved else 0
+    return tiles, owners.astype(np.int64), left
+
+
+def _moved_chunks(layout: Layout, k: int, n: int, middle: int) -> dict[int, int]:
+    """Return, by the first panel of each thread's columns, how many chunks of inputs it gives away.
+
+    Two threads have the columns before panel `middle` and those from it on. The one with more of
+    them comes first. In vectors of columns times inputs, it has a k in the first layer and the
+    other b k; in the update b k, and the other the remaining (a - b) k of its columns and its own.
+    """
+    before = middle * layout.panel // layout.lanes
+    vectors = {0: before, middle: layout.padded(n) // layout.lanes - before}
+    more, fewer = sorted(vectors, key=lambda begin: vectors[begin], reverse=True)
+    given = layout.panels(k) * (vectors[more] - vectors[fewer]) / vectors[more]
+    return {more: round(given), fewer: 0}
+
+
+def _left_over(owned: list[list[tuple[int, ...]]], layout: Layout, n: int) -> int:
+    """Return how many tiles of the first layer one of two threads has left when the other has none.
+
+    It does them last, and the first layer has n outputs.
+    """
+    end, per_panel = layout.padded(n), layout.panel
+    work = [
+        [(k1 - k0) * (min(p1 * per_panel, end) - p0 * per_panel) for _, k0, k1, p0, p1 in tiles]
+        for tiles in ([tile for tile in own if tile[0] == 0] for own in owned)
+    ]
+    fewer, more = sorted(work, key=sum)
+    count = 0
+    while sum(more[len(more) - count :]) < sum(more) - sum(fewer):
+        count += 1
+    return count
 
 
 def look_rows(batch: int) -> int:

@@ -88,7 +88,7 @@ from fastnn.targets.cpu.step.periodic import make_periodic
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
 from fastnn.targets.cpu.step.sparse_rows import make_sparse
 from fastnn.targets.cpu.step.update import make_apply, make_update
-from fastnn.targets.cpu.team import make_team, rest
+from fastnn.targets.cpu.team import PATIENCE, WAIT, make_team, rest
 from fastnn.targets.cpu.tiling import (
     APPLY_TILES,
     BACKWARD,
@@ -192,6 +192,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
 
     team = make_team(panels_of)
     tiles_in, claim, open_phase = team.tiles_in, team.claim, team.open_phase
+    may_begin_early, claim_early = team.may_begin_early, team.claim_early
 
     @njit(**EXACT)
     def own_inputs(job, step, samples, me):
@@ -312,6 +313,25 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                     return
             atomic_store(control, STEP, step + 1)
 
+    @njit(**EXACT)
+    def begin_early(job, number, me, threads):
+        """Do this thread's tiles of phase `number` until all may; return how many are done."""
+        head, control = head_of(job), control_of(job)
+        done, step, idle = 0, number // head[PHASES], 0
+        samples = rows_of(job, step)
+        tile = claim_early(job, number, done, me, threads)
+        while tile >= 0:
+            do_tile(job, step, 0, samples, tile, me)
+            done += 1
+            tile = claim_early(job, number, done, me, threads)
+        # Tiles count as done in the phase that is open. Others may be beyond it if there are none.
+        while atomic_load(control, TICKETS + LINE * me) >> 32 < number:
+            if atomic_load(control, STOP) != 0:
+                break
+            idle += 1
+            rest(idle)
+        return done
+
     @njit(**MERGED)
     def together(job, me, threads):
         head, control = head_of(job), control_of(job)
@@ -322,15 +342,24 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             begin_step(job, control[FIRST_STEP], step, samples)
             open_phase(job, step * count, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
-        idle = finished = number = 0
+        idle = finished = number = tile = 0
         while atomic_load(control, STOP) == 0:
             seen = atomic_load(control, TICKETS + LINE * me)
-            ticket = claim(job, me, threads)
+            ticket, early = claim(job, me, threads, 0, 1, False), False
+            if ticket < 0:
+                early = finished > 0 and may_begin_early(job, number, finished, tile, me)
+                if not early:
+                    ticket = claim(job, me, threads, 1, threads, idle < PATIENCE)
+            if ticket == WAIT:
+                idle += 1
+                rest(idle)
+                continue
             if ticket >= 0:
                 idle, finished, number = 0, finished + 1, ticket >> 32
                 step, p = number // count, number % count
                 samples = rows_of(job, step)
-                do_tile(job, step, p, samples, ticket & TILE_MASK, me)
+                tile = ticket & TILE_MASK
+                do_tile(job, step, p, samples, tile, me)
                 continue
             if finished == 0:
                 if seen >> 32 == FINISHED:
@@ -347,6 +376,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             samples = rows_of(job, step)
             done, finished = atomic_add(control, DONE, finished) + finished, 0
             if done < tiles_in(job, p, samples):
+                if early:
+                    finished, number = begin_early(job, number + 1, me, threads), number + 1
                 continue
             # The last tile of the phase: all until the next is opened is this thread's alone.
             atomic_store(control, DONE, 0)
