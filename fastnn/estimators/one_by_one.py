@@ -1,8 +1,8 @@
 """Classes that end each for itself: a linear model of each against the rest, one after another.
 
 Side by side, on the same rows in the same order, they take a third of the time. So this is for what
-no engine ends an output of alone: sparse rows, 250,000 weights and more, batches of more than one,
-other optimizers, rates that each class divides for itself, and CUDA.
+no engine ends an output of alone: 250,000 weights and more of the numbers that a row stores,
+batches of more than one, other optimizers, rates that each class divides for itself, and CUDA.
 """
 
 from __future__ import annotations

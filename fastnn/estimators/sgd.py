@@ -81,7 +81,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
             which then takes none of the rows to train on.
             With them, or with callbacks, several classes that would be fitted one after another
-            (as those of sparse rows are) are trained, and end, together.
+            (as with learning_rate="adaptive") are trained, and end, together.
 
         Returns
         -------
@@ -270,9 +270,10 @@ class SGDClassifier(LinearClassifier):
     then a soft threshold by eta alpha l1_ratio. No step takes more than all of a weight away, and
     on sparse rows the intercept moves 100 times less. These are scikit-learn's steps but for l1,
     whose truncated gradient has the same optimum. Of more than two classes there is a model for
-    each against the rest, which ends for itself, where its own objective makes no progress. Those
-    of dense rows (of fewer than 250,000 weights) are trained side by side, on the same order of
-    rows. With `early_stopping` all end by the score of all. Passive-aggressive rates are refused.
+    each against the rest, which ends for itself, where its own objective makes no progress. They
+    are trained side by side, on the same order of rows (where classes times the numbers that a row
+    stores are fewer than 250,000). With `early_stopping` all end by the score of all.
+    Passive-aggressive rates are refused.
 
     >>> import numpy as np
     >>> from fastnn import SGDClassifier

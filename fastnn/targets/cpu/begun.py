@@ -54,6 +54,11 @@ class Begun(NamedTuple):
     own: dict[str, np.ndarray]
     of_epoch: Callable[[int], partial[None]]
 
+    def ends_after(self, number: int) -> np.ndarray:
+        """Return what `fastnn.rules.ends` describes, after one of the epochs."""
+        ended = self.own["ends"][number]
+        return ended[len(ended) // 2 :]
+
     def place_order(self, rows: np.ndarray, first: int) -> None:
         """Have the one epoch go on with these rows, int64, which are those of its places `first`...
 
@@ -80,7 +85,7 @@ def results_of(begun: Begun, tells_penalty: bool) -> list[EpochResult]:
         return results[:failed]
     results = []
     for bad, loss, penalty in zip(bads, losses, told, strict=True):
-        after = ended[len(results), ended.shape[1] // 2 :]
+        after = begun.ends_after(len(results))
         if bad < 0:
             loss = float(after[ends.LOSS])
         results.append(EpochResult(loss, bad if bad >= 0 else None, penalty, ends=after))

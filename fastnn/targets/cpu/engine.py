@@ -14,8 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from fastnn.inputs.data import Data
+from fastnn.inputs.output_ends import going
 from fastnn.inputs.problem import DTYPES, EpochResult, Problem
-from fastnn.inputs.sparse_rows import SparseRows, is_sparse
+from fastnn.inputs.sparse_rows import ReadRows, SparseRows, is_sparse
 from fastnn.random.many_keys import layer_keys
 from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss, train_apart
@@ -52,7 +53,7 @@ from fastnn.targets.cpu.laziness import (
     Laziness,
     choose_laziness,
 )
-from fastnn.targets.cpu.one_layer import is_linear
+from fastnn.targets.cpu.one_layer import is_linear, is_row_by_row
 from fastnn.targets.cpu.parts import count_parts
 from fastnn.targets.cpu.plan import (
     BATCH,
@@ -65,6 +66,7 @@ from fastnn.targets.cpu.plan import (
     LOOK_ROWS,
     NONZERO_SIZE,
     PREFETCH,
+    ROW_BY_ROW,
     SAMPLES,
     SHARED,
     STEPS,
@@ -72,6 +74,7 @@ from fastnn.targets.cpu.plan import (
     WEIGHTED,
     Plan,
 )
+from fastnn.targets.cpu.resting import Resting
 from fastnn.targets.cpu.scalars import LOSS_SUM, MEAN_WEIGHT, WEIGHT_SUM, start_numbers
 from fastnn.targets.cpu.sums import Sums
 from fastnn.targets.cpu.thread_count import FLOPS_OF_UPDATE, choose_threads
@@ -185,8 +188,32 @@ class Engine(CompiledEngine):
         with self._lock:
             begun = self._begin(asked)
             rows = asked.orders.size
-            self._run(begun.train, rows, begun.numbers, begun.control, asked.progress)
+            resting = self._resting(begun)
+            if resting is None:
+                self._run(begun.train, rows, begun.numbers, begun.control, asked.progress)
+            else:
+                self._train_outputs(begun, asked, resting)
         return self._results(begun)
+
+    def _train_outputs(self, begun: Begun, asked: Epochs, resting: Resting) -> None:
+        """Train epochs of outputs on sparse rows, each of which may end for itself."""
+        for number, rates in enumerate(asked.rates):
+            own = slice(number, number + 1)
+            progress = asked.progress
+            report = progress and partial(interface.report_later, progress, number * len(rates))
+            rows = len(asked.orders[number])
+            self._run(begun.of_epoch(number), rows, begun.numbers[own], begun.control[own], report)
+            if begun.control[number, words.BAD_STEP] >= 0:
+                break
+            if not going(resting.keep(begun.ends_after(number))):
+                break
+        resting.put_back()
+
+    def _resting(self, begun: Begun) -> Resting | None:
+        """Return what keeps the weights of outputs at rest, where kernels change them."""
+        if self.ends is None or begun.head[ROW_BY_ROW] == 0:
+            return None
+        return Resting(self._working, self.ends)
 
     def _results(self, begun: Begun) -> list[EpochResult]:
         results = results_of(begun, self.tells_penalty)
@@ -227,6 +254,7 @@ class Engine(CompiledEngine):
         with self._lock:
             begun = self._begin(Epochs(data, orders, rates, epoch, step))
             working, predict = self._working, self._predicting(X)
+            resting = self._resting(begun)
             for number in range(len(rates)):
                 start, self._held = time.perf_counter(), None
                 own = slice(number, number + 1)  # where a team has to stop, it is in its epoch
@@ -237,6 +265,9 @@ class Engine(CompiledEngine):
                 if begun.control[number, words.BAD_STEP] >= 0:
                     found.append((None, None, seconds))
                     break
+                if resting is not None:
+                    resting.keep(begun.ends_after(number))
+                    resting.put_back()
                 self._held = working.read()
                 found.append((predict(), self._held, seconds))
         results = self._results(begun)
@@ -260,6 +291,7 @@ class Engine(CompiledEngine):
         ahead = max(batch, PREFETCH_ROWS)  # rows beyond its own that a step may ask for
         with self._lock:
             begun, done = self._begin(asked._replace(orders=NO_ROWS[None]), True), 0
+            resting = self._resting(begun)
             reported = time.monotonic()
             for stop in dict.fromkeys((*stops, len(rates))):
                 begun.head[STEPS] = stop
@@ -272,9 +304,11 @@ class Engine(CompiledEngine):
                 done += rows
                 if begun.control[0, words.BAD_STEP] >= 0:
                     break
+                if resting is not None and stop == len(rates):
+                    resting.put_back()
                 loss, weight = begun.numbers[0, [LOSS_SUM, WEIGHT_SUM]].tolist()
                 if stop in stops:
-                    with self._made_good(begun, stop < len(rates)):
+                    with self._made_good(begun, stop < len(rates), resting):
                         look(stop, loss, weight)
                 if progress is not None and time.monotonic() - reported >= TICK_SECONDS:
                     progress(stop, loss / weight if weight > 0 else 0.0)  # no short part does
@@ -282,7 +316,7 @@ class Engine(CompiledEngine):
         return self._results(begun)[0]
 
     @contextmanager
-    def _made_good(self, begun: Begun, unfinished: bool) -> Iterator[None]:
+    def _made_good(self, begun: Begun, unfinished: bool, resting: Resting | None) -> Iterator[None]:
         """Have weights as they are after the last step, and after that as training left them.
 
         They are other ones only in the middle of an epoch on sparse rows that is done lazily.
@@ -292,6 +326,8 @@ class Engine(CompiledEngine):
             changing = [working.memory[: working.size], begun.touched, begun.jumps]
             kept = [array.copy() for array in changing]
             begun.alone(0)
+            if resting is not None:
+                resting.put_back()
             self._held = None
         try:
             yield
@@ -306,7 +342,10 @@ class Engine(CompiledEngine):
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""
-        return self._linear and self.problem.apart and not is_sparse(X)
+        if not is_sparse(X):
+            return self._linear and self.problem.apart
+        laziness = self._laziness(X.rows if isinstance(X, ReadRows) else X)
+        return laziness is not None and laziness.row_by_row
 
     @staticmethod
     def hides_steps(problem: Problem) -> str:
@@ -452,7 +491,8 @@ class Engine(CompiledEngine):
     @property
     def tells_penalty(self) -> bool:
         """Whether results have the penalty; that of l1 only in models without hidden layers."""
-        return bool(self._kind) or not any(l1 for l1, _ in self.problem.penalties)
+        known = bool(self._kind) or self._working.plan.head[ROW_BY_ROW] == 1
+        return known or not any(l1 for l1, _ in self.problem.penalties)
 
     @property
     def _kind(self) -> str:
@@ -478,7 +518,9 @@ class Engine(CompiledEngine):
         if self.group is not None:
             return Laziness(EAGER, False)
         alone = self._linear and self.problem.network.outputs == 1
-        return choose_laziness(self.problem, self._rule, X.entries / len(X), alone)
+        entries = X.entries / len(X)
+        row_by_row = is_row_by_row(self.problem, entries)
+        return choose_laziness(self.problem, self._rule, entries, alone, row_by_row)
 
     def _products_of_a_row(self, X: Any) -> float:
         """Return the number of products in the forward pass of a row."""
@@ -495,6 +537,8 @@ class Engine(CompiledEngine):
         if sparse and sparse.linear:
             one = sparse.ranges == 1
             return 1 if one else min(sparse.ranges, self._asked or available_threads())
+        if sparse and sparse.row_by_row:
+            return 1
         if self._asked is not None:
             return self._asked
         flops = 6.0 * self._batch * self._products_of_a_row(X)

@@ -65,17 +65,24 @@ class Laziness(NamedTuple):
         `step.sparse_linear`.
     ranges
         Of such a model, into how many ranges inputs are cut, which threads share: a power of 2.
+    row_by_row
+        Whether it is that for several outputs, each a model of its own, on one row at a time, of
+        which a step is too short to share: `step.sparse_outputs`.
     """
 
     mode: int
     linear: bool
     ranges: int = 1
+    row_by_row: bool = False
 
 
-def choose_laziness(problem: Problem, rule: str, entries: float, one_output: bool) -> Laziness:
+def choose_laziness(
+    problem: Problem, rule: str, entries: float, one_output: bool, row_by_row: bool = False
+) -> Laziness:
     """Return how rows of `entries` numbers on average, of which few are stored, are trained on.
 
-    `one_output` tells whether the model is one for `step.sparse_linear`, but for its optimizer.
+    `one_output` tells whether the model is one for `step.sparse_linear`, but for its optimizer, and
+    `row_by_row` whether it is one for `step.sparse_outputs`.
     """
     layer, (l1, l2) = problem.network.parametric[0], problem.penalties[0]
     own_rule = rule == problem.optimizer.rule
@@ -88,6 +95,8 @@ def choose_laziness(problem: Problem, rule: str, entries: float, one_output: boo
     mode = SCALED if not l1 else CUT if rule == "sgd" else CUT_MEAN
     if plain and one_output:
         return Laziness(mode, True, _ranges(problem, entries))
+    if plain and row_by_row:
+        return Laziness(mode, False, row_by_row=True)
     if plain and rule == "sgd" and not l1:
         return Laziness(mode, False)
     linear = rule in _LINEAR and not (clips and l2)

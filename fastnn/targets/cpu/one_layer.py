@@ -33,3 +33,13 @@ def is_linear(problem: Problem, rule: str) -> bool:
         return False
     few = 6.0 * k * n < FLOPS_FOR_TWO
     return n == 1 or (problem.textbook and rule == problem.optimizer.rule and few)
+
+
+def is_row_by_row(problem: Problem, entries: float) -> bool:
+    """Return whether `step.sparse_outputs` is for rows of so many numbers stored, by one thread.
+
+    That is one Dense of several outputs, each a model of its own, on one row at a time.
+    """
+    outputs = problem.network.outputs
+    few = 6.0 * entries * outputs < FLOPS_FOR_TWO
+    return problem.apart and outputs > 1 and few and problem.precision != "bfloat16"

@@ -167,8 +167,9 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     MIDDLE,  # the panel of the first layer where the part of the second of two threads begins, each
     # of which may begin its part of the next step while the other ends this one; or 0
     LEFT_OVER,  # how many tiles of the update the other may have left then
+    ROW_BY_ROW,  # 1: all outputs are trained on one sparse row at a time: `step.sparse_outputs`
     HEAD_FIELDS,
-) = range(51)
+) = range(52)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -385,7 +386,8 @@ def make_plan(
     head[SIZE], head[MEAN_SLOT] = size, mean_slot
     head[CLASSES] = loss.targets == "classes"
     head[TARGETS] = take(capacity * padded(problem.target_columns))
-    alone = problem.network.outputs if layout.panel == 1 else 1  # outputs of single rows
+    row_by_row = sparse is not None and sparse.row_by_row
+    alone = problem.network.outputs if layout.panel == 1 or row_by_row else 1  # of single rows
     head[ROW_SCALE] = take(capacity)
     head[ROW_SCRATCH] = take(2 * max(capacity, LOSS_BLOCK, alone))
     head[PADDING] = take(2 * layout.lanes)
@@ -432,7 +434,7 @@ def make_plan(
         own_head[PACKED] += thread * own_head[PACKED_SIZE]
     head[SHARED] = shared
     if sparse:
-        head[LAZY] = sparse.mode
+        head[LAZY], head[ROW_BY_ROW] = sparse.mode, row_by_row
         if sparse.linear:
             head[RANGE_BITS] = sparse.ranges.bit_length() - 1
             head[RANGE_SUMS] = take(sparse.ranges * capacity)

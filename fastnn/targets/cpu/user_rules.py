@@ -26,6 +26,7 @@ from fastnn.targets.cpu.plan import (
     OWN_LOSSES,
     OWN_ROW_LOSSES,
     OWN_VALUE,
+    ROW_BY_ROW,
     Plan,
 )
 from fastnn.threads.atomic import new_lock
@@ -192,5 +193,5 @@ def _place_loss(loss: Any, placing: _Placing, plan: Plan) -> None:
         return
     head[OWN_LOSSES] = placing.place(first, loss.source, "losses")
     head[OWN_LOSS_GRADIENTS] = placing.place(first + 1, loss.source, "loss_gradients")
-    if layout.panel == 1:
+    if layout.panel == 1 or head[ROW_BY_ROW] == 1:
         head[OWN_GRADIENT] = placing.place(first + 2, loss.source, "gradient")

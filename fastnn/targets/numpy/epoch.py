@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.inputs.output_ends import penalties_of_outputs
 from fastnn.inputs.problem import EpochResult, Problem
-from fastnn.inputs.sparse_rows import SparseRows, is_sparse
+from fastnn.inputs.sparse_rows import SparseRows
 from fastnn.rules import ends
 from fastnn.rules.table import update_row
 from fastnn.targets import engine as interface
@@ -294,7 +294,7 @@ class Engine(interface.Engine):
 
     def ends_outputs(self, X: Any) -> bool:
         """Return whether outputs can end each for itself, in training on such features."""
-        return self.problem.apart and self.group is None and not is_sparse(X)
+        return self.problem.apart and self.group is None
 
     def _step(
         self, data: Data, order: Any, epoch: int, index: int, rate: float, t: int

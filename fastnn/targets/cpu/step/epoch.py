@@ -59,6 +59,7 @@ from fastnn.targets.cpu.plan import (
     PHASES,
     PREFETCH,
     ROUNDED,
+    ROW_BY_ROW,
     ROWWISE,
     SAMPLES,
     STATUS,
@@ -86,6 +87,7 @@ from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.per_unit import make_per_unit
 from fastnn.targets.cpu.step.periodic import make_periodic
 from fastnn.targets.cpu.step.softmax import make_lanes, make_softmax
+from fastnn.targets.cpu.step.sparse_outputs import make_sparse_outputs
 from fastnn.targets.cpu.step.sparse_rows import make_sparse
 from fastnn.targets.cpu.step.update import make_apply, make_update
 from fastnn.targets.cpu.team import PATIENCE, WAIT, make_team, rest
@@ -176,6 +178,10 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         sparse_rows,
         lazy_rows.update_lazily,
     )
+    sparse_outputs = make_sparse_outputs(
+        dtype, panel, gemm.width_of, elementary, rules, sparse_rows
+    )
+    row_by_row, end_outputs = sparse_outputs.row_by_row, sparse_outputs.end_outputs
     make_good, make_all_good = lazy_rows.make_good, lazy_rows.make_all_good
     end_gradient, clip_columns, squares = norms.end_gradient, norms.clip_columns, norms.squares
     memory_of, copy_columns = make_view("memory", dtype), make_columns(dtype).copy
@@ -300,6 +306,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         head, control = head_of(job), control_of(job)
         if control[STEP] == head[STEPS] and head[LAZY] > 0:
             make_all_good(job, control[STEP])
+        elif head[ROW_BY_ROW] == 1:
+            row_by_row(job)
+            return
         for step in range(control[STEP], head[STEPS]):
             samples = rows_of(job, step)
             begin_step(job, control[FIRST_STEP], step, samples)
@@ -464,6 +473,9 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     def end_epoch(job):
         """Set the l2 penalty, which is known when no thread has a tile left."""
         memory, layers, total = memory_of(job), layers_of(job), 0.0
+        if head_of(job)[ROW_BY_ROW] == 1:
+            end_outputs(job)
+            return
         for layer in range(head_of(job)[LAYERS]):
             l2 = layer_number(job, layer, L2)
             if layers[layer, LAYER_KIND] != LINEAR or l2 == 0.0:

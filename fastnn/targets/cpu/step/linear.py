@@ -17,7 +17,6 @@ from types import SimpleNamespace
 import numpy as np
 
 from fastnn.rules import ends
-from fastnn.rules.ends import make_end_output
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
     BAD_STEP,
@@ -39,7 +38,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     atomic_store,
     prefetch,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, make_rules
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
@@ -83,7 +82,7 @@ from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.norms import UNIT, make_norms
 from fastnn.targets.cpu.step.output_losses import make_output_losses
 from fastnn.targets.cpu.step.per_unit import OF_BIAS, OF_WEIGHTS
-from fastnn.targets.cpu.step.single_rows import AHEAD
+from fastnn.targets.cpu.step.single_rows import AHEAD, end_all, end_output
 from fastnn.targets.cpu.step.update import make_apply
 from fastnn.targets.cpu.views import (
     control_of,
@@ -96,24 +95,6 @@ from fastnn.targets.cpu.views import (
     row_loss_of,
     strided_of,
 )
-
-end_output = make_end_output(njit(**INLINE))
-
-
-@njit(**INLINE)
-def end_all(ended, n):
-    """Say how many outputs are not at rest, and the means of losses and objectives."""
-    last = len(ended) // 2 + ends.HEAD
-    going, objectives, losses, weights = 0.0, 0.0, 0.0, 0.0
-    for j in range(n):
-        at = last + j * ends.OF_OUTPUT
-        going += 1.0 - ended[U(at + ends.RESTS)]
-        objectives += ended[U(at + ends.OWN_OBJECTIVE)]
-        losses += ended[U(at + ends.LOSSES)]
-        weights += ended[U(at + ends.WEIGHT)]
-    ended[U(last - ends.HEAD + ends.GOING)] = going
-    ended[U(last - ends.HEAD + ends.OBJECTIVE)] = objectives / n
-    ended[U(last - ends.HEAD + ends.LOSS)] = losses / weights if weights > 0.0 else 0.0
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:

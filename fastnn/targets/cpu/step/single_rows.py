@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules import ends
+from fastnn.rules.ends import make_end_output
 from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, FIRST_STEP, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, prefetch
@@ -42,6 +43,7 @@ from fastnn.targets.cpu.views import (
 
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer
+end_output = make_end_output(njit(**INLINE))
 
 
 def make_target_of(dtype: np.dtype) -> Any:
@@ -171,6 +173,22 @@ def begin_ends(ended, n):
         if ended[U(at + ends.RESTS)] == 0.0:
             ended[U(at + ends.LOSSES)] = 0.0
             ended[U(at + ends.WEIGHT)] = 0.0
+
+
+@njit(**INLINE)
+def end_all(ended, n):
+    """Say how many outputs are not at rest, and the means of losses and objectives."""
+    last = len(ended) // 2 + ends.HEAD
+    going, objectives, losses, weights = 0.0, 0.0, 0.0, 0.0
+    for j in range(n):
+        at = last + j * ends.OF_OUTPUT
+        going += 1.0 - ended[U(at + ends.RESTS)]
+        objectives += ended[U(at + ends.OWN_OBJECTIVE)]
+        losses += ended[U(at + ends.LOSSES)]
+        weights += ended[U(at + ends.WEIGHT)]
+    ended[U(last - ends.HEAD + ends.GOING)] = going
+    ended[U(last - ends.HEAD + ends.OBJECTIVE)] = objectives / n
+    ended[U(last - ends.HEAD + ends.LOSS)] = losses / weights if weights > 0.0 else 0.0
 
 
 @njit(**INLINE)
