@@ -76,7 +76,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("views", "checked"),
         ("shares",),
         ("team", "working_memory"),
-        ("step", "user_rules", "begun", "sums"),
+        ("step", "user_rules", "begun", "sums", "resting"),
         ("forward",),
         ("engine",),
         ("side_by_side",),
@@ -448,3 +448,15 @@ def test_no_handler_of_any_error_renames_what_a_process_runs_out_of():
                 if broad and renames and not let_out:
                     wrong.append(f"{name_of(path)}:{handler.lineno}")
     assert not wrong
+
+
+def test_filters_of_warnings_which_all_threads_share_are_changed_where_there_is_one_thread():
+    """That is the command line, and the first import of numba-cuda."""
+    changing = ("warnings.catch_warnings", "warnings.simplefilter", "warnings.filterwarnings")
+    found = {
+        name_of(path)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in changing
+    }
+    assert found == {"fastnn/cli/commands.py", "fastnn/targets/cuda/host/numba_cuda.py"}

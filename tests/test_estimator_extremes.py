@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 from scipy import sparse  # noqa: E402
+from sklearn.base import clone  # noqa: E402
 from sklearn.metrics import r2_score  # noqa: E402
 
 import fastnn  # noqa: E402
@@ -152,3 +153,52 @@ def test_targets_that_float32_does_not_hold_are_refused_before_they_are_standard
         fastnn.MLPRegressor(standardize=True, target="numpy").fit(
             ROWS.astype(np.float32), NUMBERS * 1e200
         )
+
+
+LINEAR = [
+    fastnn.SGDClassifier(random_state=0),
+    fastnn.SGDClassifier(random_state=0, max_iter=1, tol=None),
+    fastnn.SGDClassifier("modified_huber", average=True, random_state=0),
+    fastnn.SGDClassifier(penalty="l1", max_iter=3, tol=None, random_state=0),
+    fastnn.SGDRegressor("epsilon_insensitive", random_state=0),
+    fastnn.Perceptron(random_state=0),
+]
+
+
+@pytest.mark.parametrize("model", LINEAR, ids=str)
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
+@pytest.mark.parametrize("labels", [2, 3])
+@pytest.mark.parametrize("scale", ["1e200", "1e300", "1e25 in float32"])
+def test_a_fit_whose_outputs_overflow_in_its_last_updates_is_refused(model, form, labels, scale):
+    """Each row has columns of its own: no later step reads what it has left."""
+    kind, X = np.dtype("f4" if "32" in scale else "f8"), np.eye(6)
+    y = np.arange(6) % labels
+    X = (X * float(scale.split()[0])).astype(kind)
+    model = clone(model)
+    with pytest.raises(fastnn.errors.Diverged, match="overflow.*row [0-5] of X|overflow.*loss"):
+        model.fit(form(X), y)
+    assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
+def test_a_part_whose_outputs_overflow_leaves_the_model_as_it_was(form):
+    model = fastnn.SGDClassifier(random_state=0).partial_fit(form(ROWS), LABELS, classes=[0, 1])
+    before, steps = model.coef_.copy(), model.t_
+    with pytest.raises(fastnn.errors.Diverged, match="overflow"):
+        model.partial_fit(form(np.eye(3) * 1e250), [0, 1, 0])
+    np.testing.assert_array_equal(model.coef_, before)
+    assert model.t_ == steps
+    model.partial_fit(form(ROWS), LABELS)
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix], ids=["dense", "sparse"])
+@pytest.mark.parametrize("ask", ["decision_function", "predict", "predict_proba", "score"])
+@pytest.mark.parametrize("labels", [LABELS, np.arange(80) % 3], ids=["two", "three"])
+def test_outputs_that_no_float_holds_are_refused_by_their_row(form, ask, labels):
+    model = fastnn.SGDClassifier("log_loss", random_state=0).fit(form(ROWS), labels)
+    X = ROWS.copy()
+    X[7] = 1.7e308 * np.sign(model.coef_[0])
+    more = [labels] if ask == "score" else []
+    with pytest.raises(fastnn.errors.InvalidInput, match="for row 7 of X is -?inf.*scale X"):
+        getattr(model, ask)(form(X), *more)
+    assert np.isfinite(model.decision_function(form(X[:7]))).all()

@@ -321,6 +321,17 @@ def test_a_loop_that_goes_on_is_warned_once(parts):
     assert len(caught) == 1
 
 
+def test_a_network_with_other_parameters_is_warned_again():
+    trainer = trainer_of(layers=[Dense(1)])
+    first = trainer.parameters
+    with pytest.warns(TrainingWarning) as caught:
+        for number in range(6):
+            if number % 2 == 0:
+                trainer.set_parameters(first)
+            trainer.fit(1e-8 * X, Y, 20)
+    assert len(caught) == 3
+
+
 def test_another_call_and_another_trainer_are_warned_again():
     trainer = trainer_of(layers=[Dense(1)])
 

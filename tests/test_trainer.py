@@ -1,6 +1,7 @@
 """What a Trainer learns and reports, and what it hands out."""
 
 import copy
+import inspect
 import io
 import pickle
 import sys
@@ -21,7 +22,7 @@ from trainer_cases import (
     trainer_of,
 )
 
-from fastnn import SGD, Adam, Dense, Network, Trainer, datasets
+from fastnn import SGD, Adam, Dense, InvalidInput, Network, Trainer, datasets
 from fastnn.inputs.parameters import initial_parameters
 from fastnn.random.row_orders import epoch_order
 from fastnn.schedules import Cosine
@@ -150,7 +151,9 @@ def test_callbacks_see_each_epoch_done():
     assert seen == [(k, 5 * k, k, history.validation_loss[k - 1]) for k in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("answer", [True, np.True_])
+@pytest.mark.parametrize(
+    "answer", [True, np.True_, np.array(True), np.array([True]), np.array([[3.0]]) > 2], ids=repr
+)
 def test_a_callback_that_answers_true_stops_training_after_all_were_called(answer):
     seen = []
     trainer = trainer_of()
@@ -159,7 +162,11 @@ def test_a_callback_that_answers_true_stops_training_after_all_were_called(answe
     assert trainer.epoch == len(seen) == 1
 
 
-@pytest.mark.parametrize("answer", [None, False, 1, "stop", np.ones(3)])
+@pytest.mark.parametrize(
+    "answer",
+    [None, False, 1, "stop", np.ones(3), np.array(1), np.array(False), np.array([True, True])],
+    ids=repr,
+)
 def test_other_answers_of_callbacks_mean_nothing(answer):
     trainer = trainer_of()
     trainer.fit(X, LABELS, epochs=2, callbacks=(each for each in [lambda *_: answer]))
@@ -312,3 +319,56 @@ def test_l1_and_l2_together_come_to_the_elastic_net_of_scikit_learn():
     assert_allclose(W[:, 0], expected.coef_, atol=1e-3)
     assert_allclose(b, expected.intercept_, atol=1e-3)
     assert (np.abs(expected.coef_) > 0.1).tolist() == [True, True, False, False]
+
+
+def test_a_boolean_tensor_of_torch_stops_training():
+    torch = pytest.importorskip("torch", reason="there is no torch: pip install torch")
+    trainer = trainer_of()
+    trainer.fit(X, LABELS, epochs=3, callbacks=lambda *_: torch.tensor(1.0) > 0)
+    assert trainer.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "text"),
+    [
+        (np.nan, "float32", r"W of Dense layer 0 has nan at \[2, 1\].*must be finite"),
+        (-np.inf, "float64", r"W of Dense layer 0 has -inf at \[2, 1\].*an earlier epoch"),
+        (
+            1e300,
+            "float32",
+            r"1e\+300 at \[2, 1\], which is too large for float32; .*dtype=\"float64\"",
+        ),
+    ],
+)
+def test_parameters_that_are_not_finite_are_refused_by_their_place(value, dtype, text):
+    trainer = Trainer(Network(4, [Dense(3)]), dtype=dtype, target="numpy")
+    before = trainer.parameters[0][0].copy()
+    W, b = np.ones((4, 3)), np.zeros(3)
+    W[2, 1] = value
+    with pytest.raises(InvalidInput, match=text):
+        trainer.set_parameters([(W, b)])
+    np.testing.assert_array_equal(trainer.parameters[0][0], before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, np.float32("inf")])
+def test_a_bias_that_is_not_finite_is_refused_by_its_place(value):
+    trainer = Trainer(Network(4, [Dense(3)]), target="numpy")
+    with pytest.raises(InvalidInput, match=r"b of Dense layer 0 has (nan|inf) at \[1\]"):
+        trainer.set_parameters([(np.ones((4, 3)), np.array([0, value, 0]))])
+
+
+@pytest.mark.parametrize("setting", [{"dtype": "float64"}, {"seed": 3}, {"batch_size": 2}], ids=str)
+@pytest.mark.parametrize("method", ["load", "resume"])
+def test_a_setting_that_a_file_has_is_not_taken_by_who_reads_it(tmp_path, setting, method):
+    path = tmp_path / "model.fastnn"
+    trainer_of(target="numpy").save(path)
+    [name] = setting
+    with pytest.raises(
+        InvalidInput, match=rf"Trainer.{method} takes .*, not {name}, .*trainer.set"
+    ):
+        getattr(Trainer, method)(path, **setting)
+
+
+def test_fit_has_its_defaults_in_one_place():
+    own = inspect.signature(Trainer._fit).parameters.values()
+    assert all(each.default is each.empty for each in own)

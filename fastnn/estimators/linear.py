@@ -25,7 +25,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.errors import Diverged, InvalidInput
@@ -39,8 +38,8 @@ from fastnn.estimators.base import (
     scaling_of,
 )
 from fastnn.estimators.files import opened, window_of
-from fastnn.estimators.forward import parts_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
+from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
@@ -59,7 +58,10 @@ from fastnn.training.trainer import Trainer
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
 _ROUNDED = 1 << 4  # times the precision: up to so much of its terms a sum may be rounded
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
-_STORED = 1 << 18  # numbers of X that become those of the weights at a time
+_OVERFLOW = (
+    "Floating-point under-/overflow occurred at epoch #%d. Scaling input data with StandardScaler "
+    "or MinMaxScaler might help, and so does standardize=True."
+)
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
@@ -319,6 +321,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 self._train(trainer, data, epochs, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
+        if found := overflow_of_fit(rows.X, *self._columns()):
+            raise NonFiniteParameters(f"{_OVERFLOW % self.n_iter_} {found}", self.n_iter_, 0)
 
     def _outputs_end_alone(self) -> bool:
         """Return whether each output is a model of its own, which its own objective ends."""
@@ -398,9 +402,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             self._fit_trainer(trainer, X, y, epochs, None, weights, calls, progress=bar)
         except Diverged as error:
             raise NonFiniteParameters(
-                f"Floating-point under-/overflow occurred at epoch #{error.epoch - done + 1}. "
-                "Scaling input data with StandardScaler or MinMaxScaler might help, and so does "
-                f"standardize=True. {error}",
+                f"{_OVERFLOW % (error.epoch - done + 1)} {error}",
                 error.epoch,
                 error.step,
             ) from error
@@ -451,15 +453,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
-        return self._outputs_of(self._check_X(X))
-
-    def _outputs_of(self, X: Any) -> np.ndarray:
-        """Return the same of checked features."""
-        if X.dtype == self.coef_.dtype:
-            return self._products(X)
-        dtype = np.result_type(float_of(X), self.coef_.dtype)
-        parts = parts_of(X, _STORED)  # there is to be no copy of all in other numbers
-        return np.concatenate([self._products(part.astype(dtype)) for part in parts])
+        return refuse_overflow(outputs_of(self._check_X(X), self.coef_, self.intercept_))
 
     def _score_on(self, rows: Rows) -> Callable[[Any], float]:
         """Return what gives the score of a trainer on some rows; larger is better."""
@@ -469,17 +463,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
         def score(trainer: Any) -> float:
             probe.__dict__.update(self._shown(trainer))
-            return self._score_of(probe._outputs_of(rows.X), coded, rows.sample_weight)
+            outputs = outputs_of(rows.X, probe.coef_, probe.intercept_)
+            return self._score_of(outputs, coded, rows.sample_weight)
 
         return score
-
-    def _products(self, X: Any) -> np.ndarray:
-        if type(X) is np.ndarray and type(self.coef_) is np.ndarray:
-            found = X @ self.coef_.T
-        else:
-            found = safe_sparse_dot(X, self.coef_.T, dense_output=True)
-        found = found + self.intercept_
-        return np.ravel(found) if found.ndim == 1 or found.shape[1] == 1 else found
 
     def _shown(self, trainer: Any) -> dict[str, Any]:
         """Return the attributes that make the estimator predict as a trainer does now."""

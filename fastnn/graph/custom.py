@@ -7,7 +7,6 @@ code.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -143,8 +142,7 @@ class CustomActivation(CustomRule):
         """
         sizes = np.geomspace(1e-6, 1e3, 91)
         z = np.concatenate([-sizes[::-1], [0.0], sizes])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # of what is rounded to 0
+        with np.errstate(all="ignore"):  # of what is rounded to 0
             formula = self.expression
             values: np.ndarray = formula._values([formula.node], {formula.names[0]: z})[0]
         there = ~np.isnan(values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.initializers import INITIALISERS
-from fastnn.inputs.arrays import check_finite, real_numbers
+from fastnn.inputs.arrays import real_numbers
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.problem import Problem
 from fastnn.network import Dense
@@ -173,10 +173,32 @@ def _checked(value: Any, wanted: Parameter, dtype: np.dtype[Any], what: str) -> 
             f"{what} has shape {array.shape} but the network needs {wanted.shape}{axes}; "
             f"{_other_form(array.shape, wanted.shape, name)}"
         )
-    check_finite(array.reshape(-1, wanted.shape[-1]), dtype, what)
+    _refuse_not_finite(array, dtype, what)
     if wanted.low > -math.inf and array.size and array.min() < wanted.low:
         raise InvalidInput(f"{what} must be at least {wanted.low:g}, not {array.min().item()!r}")
     return np.array(array, dtype, order="C")
+
+
+def _refuse_not_finite(array: np.ndarray, dtype: np.dtype[Any], what: str) -> None:
+    """Raise `InvalidInput` for a parameter that is not finite, or not in `dtype`."""
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        there = np.isfinite(array.astype(dtype, copy=False))
+    if there.all():
+        return
+    place = tuple(int(each) for each in np.argwhere(~there)[0])
+    at, value = ", ".join(map(str, place)), array[place].item()
+    where = f"{what} has {value!r} at [{at}]"
+    if math.isfinite(value):
+        raise InvalidInput(
+            f"{where}, which is too large for {dtype}; make the trainer with "
+            'dtype="float64", or trainer.set(dtype="float64") first'
+        )
+    raise InvalidInput(
+        f"{where}, but parameters must be finite: what a training that diverged has left cannot be "
+        "gone on from; pass those of an earlier epoch, or others"
+    )
 
 
 def _other_form(found: tuple[int, ...], shape: tuple[int, ...], name: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, Never, Self
 
+from fastnn.errors import InvalidInput
 from fastnn.inputs.problem import Precision
 from fastnn.storage.checkpoint_files import newest_good
 from fastnn.targets.selection import Target
@@ -41,6 +42,7 @@ class Stored:
         target: Target | None = None,
         threads: int | None = None,
         precision: Precision | None = None,
+        **others: Never,
     ) -> Self:
         """Return the trainer that `save` wrote to `path`; it trains on to the same bits.
 
@@ -60,7 +62,10 @@ class Stored:
             A folder, a pipe or a device in its place, or a file that may not be read.
         CorruptFile
             A file that is damaged, or not one that fastnn wrote.
+        InvalidInput
+            A setting that the file has and `load` does not change.
         """
+        _refuse_others(cls.__name__, "load", others)
         trainer = cls.__new__(cls)
         trainer.__setstate__(models.load(path, target, threads, precision))
         return trainer
@@ -72,6 +77,7 @@ class Stored:
         target: Target | None = None,
         threads: int | None = None,
         precision: Precision | None = None,
+        **others: Never,
     ) -> Self:
         """Return the trainer of the newest good file that a `Checkpoint` wrote.
 
@@ -96,6 +102,16 @@ class Stored:
         CorruptFile
             All of them are damaged.
         InvalidInput
-            A folder with files of several trainings.
+            A folder with files of several trainings; or a setting, as for `load`.
         """
+        _refuse_others(cls.__name__, "resume", others)
         return newest_good(path, lambda file: cls.load(file, target, threads, precision))
+
+
+def _refuse_others(kind: str, method: str, others: dict[str, Any]) -> None:
+    """Raise `InvalidInput` for settings that a file has, and not whoever reads it."""
+    for name in others:
+        raise InvalidInput(
+            f"{kind}.{method} takes target, threads and precision, not {name}, which is as in the "
+            "file; trainer.set(...) changes afterwards what can be changed"
+        )

@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
@@ -236,11 +235,11 @@ def _tqdm(notebook: bool) -> Any:
         from tqdm import tqdm
 
         return tqdm
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are no widgets, and so a bar of text
-        from tqdm.auto import tqdm as automatic
+    # tqdm.auto would warn that there are no widgets, and so a bar of text.
+    from tqdm import notebook as widgets
 
-    return automatic
+    shown = getattr(widgets, "IProgress", None) is not None
+    return widgets.tqdm if shown else widgets.std_tqdm
 
 
 def _draws_blocks(stream: Any) -> bool:

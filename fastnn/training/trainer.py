@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -416,7 +417,10 @@ class Trainer(Adjustable, Convertible, Inspectable):
         )  # fmt: skip
 
     def _fit_in_turn(self, tell: Callable[[str], None], *arguments: Any, **more: Any) -> History:
-        """Do what `fit` does, and `tell` what it warns of: why nothing has been learnt, if so."""
+        """Do what `fit` does, and `tell` what it warns of: why nothing has been learnt, if so.
+
+        What is not given is as for `fit`.
+        """
         this_call = object()
         if not self._fitting.take(this_call):
             raise TrainerBusy(
@@ -428,7 +432,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
             before = before._replace(arrays=None)  # which the engine is about to take
         try:
             with all_or_none(self):
-                return self._fit(tell, *arguments, **more)
+                asked = _FIT.bind(self, *arguments, **more)
+                asked.apply_defaults()
+                return self._fit(tell, *asked.args[1:])
         except BaseException as error:
             self._forget(before)
             if not isinstance(error, UnknownLabel):
@@ -448,16 +454,16 @@ class Trainer(Adjustable, Convertible, Inspectable):
         X: Any,
         y: Any,
         epochs: int,
-        validation_data: tuple[Any, ...] | None = None,
-        sample_weight: Any = None,
-        callbacks: Callback | Iterable[Callback] = (),
-        restarts: int = 1,
-        metrics: Any = (),
-        progress: bool = False,
-        verbose: bool | int = False,
-        keep_trainers: bool = False,
-        executor: Executor | None = None,
-        rows: Any = "all",
+        validation_data: tuple[Any, ...] | None,
+        sample_weight: Any,
+        callbacks: Callback | Iterable[Callback],
+        restarts: int,
+        metrics: Any,
+        progress: bool,
+        verbose: bool | int,
+        keep_trainers: bool,
+        executor: Executor | None,
+        rows: Any,
     ) -> History:
         rows, first = check_rows(rows), self._group is None or self._group.rank == 0
         if rows == "own" and self._communicator is None:
@@ -554,3 +560,6 @@ class Trainer(Adjustable, Convertible, Inspectable):
         target, reason = choose(self.target, self.problem)
         values = {"target": target, "reason": describe(reason, engine), "threads": engine.threads}
         at_once([partial(setattr, self.history, *each) for each in values.items()])
+
+
+_FIT = inspect.signature(Trainer.fit)

@@ -295,7 +295,8 @@ class Stateful(Predictor, Stored):
 
         The optimizer starts anew: its state becomes zero (the mean of `AveragedSGD`, a copy of the
         parameters), `step` 0, which Adam's correction of its bias and a schedule of the learning
-        rate depend on, and `rate_factor` 1. `epoch` and `history` go on.
+        rate depend on, and `rate_factor` 1. `epoch` and `history` go on. What `fit` has warned of
+        was of the parameters before: it warns of the same anew.
 
         Raises
         ------
@@ -308,6 +309,7 @@ class Stateful(Predictor, Stored):
         self._refuse_within()
         with self._using:
             self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays, earlier=None)
+            self._told = set()
 
     def scale_state(self, factor: float) -> None:
         """Multiply the optimizer's state by a number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -180,9 +181,19 @@ def call_all(callbacks: tuple[Callback, ...], trainer: Stateful, history: Histor
         if stop and not early and _turn(callback) > EarlyStopping.turn:
             trainer._finish()  # which is then saved, too
         answer = callback(trainer, history)
-        if isinstance(answer, (bool, np.bool_)) and answer:
+        if _is_true(answer):
             stop, back = True, back or early
     return stop
+
+
+def _is_true(answer: Any) -> bool:
+    """Return whether an answer is True, alone or as the one value of an array of any library."""
+    if isinstance(answer, (bool, np.bool_)):
+        return bool(answer)
+    kind = str(getattr(answer, "dtype", "")).removeprefix("torch.").lower()
+    if kind not in ("bool", "boolean") or math.prod(getattr(answer, "shape", (0,))) != 1:
+        return False
+    return answer.item() is True
 
 
 def _turn(callback: Callback) -> int:
