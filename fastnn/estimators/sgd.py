@@ -357,7 +357,8 @@ class SGDClassifier(LinearClassifier):
     ------
     ValueError
         What scikit-learn refuses, in its words; `NonFiniteParameters`, which is a `Diverged`, too,
-        where a fit diverges; `InvalidInput` for what fastnn refuses. The estimator is unchanged.
+        where a fit diverges; `InvalidInput` for what fastnn refuses, outputs that overflow in a
+        prediction among it. The estimator is unchanged.
 
     References
     ----------
