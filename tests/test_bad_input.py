@@ -228,9 +228,9 @@ W0, B0, W1, B1 = np.ones((4, 6)), np.ones(6), np.ones((6, 3)), np.ones(3)
         ([(W0, B0), (W1, 1.0)], r"b of Dense layer 1 has shape \(\)"),
         (
             [(changed(W0, (2, 5), np.nan), B0), (W1, B1)],
-            "W of Dense layer 0 value nan at row 2, column 5",
+            "W of Dense layer 0 has nan at .2, 5.",
         ),
-        ([(W0, B0), (W1, changed(B1, 1, np.inf))], "b of Dense layer 1 value inf"),
+        ([(W0, B0), (W1, changed(B1, 1, np.inf))], "b of Dense layer 1 has inf"),
         ([(W0 * 1e39, B0), (W1, B1)], "too large for float32"),
         ([(W0.astype(str), B0), (W1, B1)], "W of Dense layer 0 has dtype <U"),
         ([(W0, B0), (W1 * 1j, B1)], "W of Dense layer 1 has dtype complex128"),
@@ -253,7 +253,7 @@ def test_a_bias_for_a_layer_without_one_is_refused():
     [
         ((W0[:, :3], B1), r"a triple \(W, b, slopes\) of .*shapes \(4, 3\) and \(3,\) and \(3,\)"),
         ((W0[:, :3], B1, B0), r"slopes of Dense layer 0 has shape \(6,\) but .* needs \(3,\)"),
-        ((W0[:, :3], B1, B1 * np.nan), "slopes of Dense layer 0 value nan"),
+        ((W0[:, :3], B1, B1 * np.nan), "slopes of Dense layer 0 has nan"),
     ],
 )
 def test_slopes_that_do_not_fit_are_refused(layer, message):
