@@ -1,6 +1,7 @@
 """The asv suites say what they measure; .ci/run shows that they work."""
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,26 @@ def assigned(node: ast.ClassDef) -> set[str]:
 
 
 CLASSES = dict(classes())
+
+
+def imports(path: Path) -> list[tuple[str, str]]:
+    """Return the module and the name of all that a script takes from fastnn."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    found = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return [
+        (str(node.module), each.name)
+        for node in found
+        if node.module and node.module.partition(".")[0] == "fastnn"
+        for each in node.names
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(SUITES.rglob("*.py")), ids=lambda path: path.stem)
+def test_what_a_script_takes_from_fastnn_is_there(path):
+    """Those that need another library are not imported by any other test."""
+    for module, name in imports(path):
+        there = importlib.import_module(module)
+        assert hasattr(there, name) or importlib.util.find_spec(f"{module}.{name}"), (module, name)
 
 
 def test_there_is_a_suite_for_every_part():

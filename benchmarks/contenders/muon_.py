@@ -23,7 +23,8 @@ from fastnn.estimators.tabular.members import (
     epochs_of,
     is_small,
 )
-from fastnn.tabular.fields import Fields, cells_of
+from fastnn.tabular.cells import cells_of
+from fastnn.tabular.fields import Fields
 
 WAYS = "AdamW", "Muon", "Muon, rate x 3"
 WIDTH = 128  # of both hidden layers: the matrix between them is square
