@@ -51,7 +51,7 @@ def test_many_stored_numbers_are_predicted_a_part_at_a_time(monkeypatch):
     X = matrix_of("int8")
     model = SGDRegressor(random_state=0, max_iter=3, tol=None).fit(X, Y * 1.0)
     expected = model.predict(X.astype(np.float64))
-    monkeypatch.setattr("fastnn.estimators.linear._STORED", 100)
+    monkeypatch.setattr("fastnn.estimators.linear_outputs._STORED", 100)
     for each in (X, X.tocsc()):
         np.testing.assert_array_equal(model.predict(each), expected)
 
