@@ -23,6 +23,7 @@ from fastnn import (  # noqa: E402
     Trainer,
 )
 from fastnn.cli import main  # noqa: E402
+from fastnn.cli.data import names_in  # noqa: E402
 from fastnn.cli.screen import one_line  # noqa: E402
 from fastnn.tabular.cells import cells_of  # noqa: E402
 from fastnn.tabular.fields import Fields  # noqa: E402
@@ -165,3 +166,17 @@ def test_lists_with_masked_values_are_refused_where_nothing_may_be_missing(rows)
         regressor().fit(np.arange(18.0).reshape(9, 2), Y[:9], sample_weight=labels)
     if isinstance(rows[0], np.ma.MaskedArray):
         assert np.ma.array(rows).filled(-1)[3, 1] == -1
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('age , "a,b"', ("age", "a,b")),
+        ('"A, B" , C', ("A, B", "C")),
+        ('"a\nb",c\nd', ("a\nb", "c\nd")),
+        ('"say ""x""",,z', ('say "x"', "z")),
+        ('" c"', (" c",)),
+    ],
+)
+def test_names_are_kept_whole_in_quotes_and_stripped_without(text, names):
+    assert names_in(text) == names

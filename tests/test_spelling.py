@@ -217,3 +217,17 @@ def test_two_is_neither_true_nor_false_in_any_file(tmp_path, capsys):
     for kind in ("csv", "parquet"):
         assert main(["predict", model, written(tmp_path / "two", [0, 2], kind)]) == 2
         assert "row 2, column 'c': " in capsys.readouterr().err
+
+
+def test_words_for_true_beside_other_numbers_are_categories_or_refused_as_before():
+    for numbers in ([True, False, "yes", "5"], [1, 0, "yes", "0.5"]):
+        fields = Fields.learn(cells_of(column(numbers * 10)))
+        assert [each.kind for each in fields.fields] == ["category"]
+
+
+def test_what_words_stand_for_is_known_by_all_rows_and_not_by_those_of_the_training():
+    cells = cells_of(column([None] * 20 + [True, "yes"] * 10))
+    with pytest.warns(UserWarning, match="no column is left"):  # those of the training are None
+        fields = Fields.learn(cells, np.arange(20))
+    numbers = fields.code(cells).numbers
+    assert np.isnan(numbers[:20]).all() and (numbers[20:] == 1).all()

@@ -144,3 +144,12 @@ def test_a_mixed_column_of_text_is_refused_at_the_prompt(tmp_path, capsys, tabul
     assert main(["train", data, "--label", "y", "--epochs", "2", *tabular]) == 2
     said = capsys.readouterr().err
     assert f"row {ROWS}, column 'when': " in said and "has a time zone" in said
+
+
+def test_times_of_several_zones_are_those_of_the_clock_though_they_are_equal():
+    east = dt.time(8, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    utc = dt.time(6, tzinfo=dt.UTC)
+    assert east == utc
+    cells = cells_of(pd.DataFrame({"t": pd.Series([east, utc] * 20, dtype=object)}))
+    seconds = Fields.learn(cells).code(cells).numbers[:, 0]
+    assert seconds[:2].tolist() == [8 * 3600, 6 * 3600]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
+import re
 import shlex
 import sys
 from collections.abc import Collection, Iterator
@@ -54,7 +54,9 @@ def names_in(text: str | None) -> tuple[str, ...]:
         return ()
     if '"' not in text:
         return tuple(name.strip() for name in text.split(",") if name.strip())
-    return tuple(filter(None, next(csv.reader([text], skipinitialspace=True))))
+    names = re.findall(r'\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(?:,|$)', text)
+    read = (quoted.replace('""', '"') or bare.strip() for quoted, bare in names)
+    return tuple(filter(None, read))
 
 
 def called(path: str) -> str:

@@ -259,9 +259,11 @@ def _read_each(
             found[row] = missing
             continue
         try:
-            if cell not in known:
-                known[cell] = read(cell)
-            found[row] = known[cell]
+            # Times of several zones may be equal and yet differ by the clock.
+            key = (cell, cell.utcoffset()) if isinstance(cell, datetime.time) else cell
+            if key not in known:
+                known[key] = read(cell)
+            found[row] = known[key]
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(
                 f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "

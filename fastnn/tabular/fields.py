@@ -10,7 +10,7 @@ import datetime
 import warnings
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any, Self
@@ -193,7 +193,11 @@ class Fields:
                 zone = zone or read
                 if cells.labels is None:  # else the command has said it
                     _warn_of_other_kind(values, name, kind)
-            learnt.append(_learn(values if rows is None else values[rows], name, kind, form, zone))
+            given = values if rows is None else values[rows]
+            field = _learn(given, name, kind, form, zone)
+            if kind == "number":
+                field = replace(field, truth=_is_binary(values, name))
+            learnt.append(field)
         if all(map(_tells_nothing, learnt, cells.columns)):
             warnings.warn(
                 "no column is left to learn from: each has no values, or one in all rows, or is "
@@ -275,7 +279,7 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
         right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
             return "number", "", ""
-        if others and wrong and _are_truths(others, wrong):
+        if others and wrong and _are_truths(others, texts):
             return "number", "", ""
         if wrong and right >= MOSTLY * len(present):
             raise not_a_number(values, _first(values, wrong), name)
@@ -403,7 +407,7 @@ def _reads(text: str) -> bool:
 def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Field:
     """Return the field of a column of a kind, from the rows to train on."""
     if kind == "number":
-        return Field(name, kind, _origin(values), truth=_is_binary(values, name))
+        return Field(name, kind, _origin(values))
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":

@@ -109,7 +109,9 @@ DONE, STOP, STEP, BAD_STEP, FIRST_STEP, TICKETS = range(0, 48, 8)
 LINE = 8
 FINISHED = 1 << 30  # the phase after the last; phases of an epoch are fewer
 TILE_MASK = (1 << 32) - 1
-NOT_OPEN = 1 << 31  # a ticket of the first phase with no tile left, until thread 0 opens it
+# A ticket of the first phase with no tile left, until thread 0 opens it. Words of tiles begun early
+# that are at least that are closed, and notes with it are of no phase.
+NOT_OPEN = 1 << 31
 
 
 def make_job(**arrays: np.ndarray) -> np.ndarray:

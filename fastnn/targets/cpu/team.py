@@ -3,7 +3,7 @@
 A step is a few phases, each a list of tiles that may be done in any order. Tiles are claimed, not
 dealt: every thread has a word that holds phase << 32 | its next tile, claims from it by an atomic
 add, and goes on with the words of the others when its own tiles are gone. Whoever finishes the last
-tile of a phase opens the next, so nobody ever waits for a thread that holds no tile. A thread's own
+tile of a phase opens the next, so nobody waits long for a thread that holds no tile. A thread's own
 tiles are the same columns of W in every phase and step, so weights stay in the cache of one core.
 
 One of two threads that has updated its columns of the first layer need not wait for the other: it
@@ -187,19 +187,22 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         atomic_store(control, TICKETS + LINE * last, number << 32 | last_begin)
 
     @njit(**EXACT)
-    def may_begin_early(job, number, finished, tile, me):
+    def may_begin_early(job, number, finished, first, last, me):
         """Return whether one of two threads may begin its part of the next step.
 
-        It has done `finished` tiles of phase `number`, the last of them `tile`: all its own, and no
+        It has done `finished` tiles of phase `number`, from `first` to `last`: all its own, and no
         other; and its columns of W are updated, and the other layers, for the other thread is at
-        its own columns, and soon done.
+        its own columns, and has no more than LEFT_OVER tiles of them to begin.
         """
         head, control = head_of(job), control_of(job)
         step, p = number // head[PHASES], number % head[PHASES]
         if head[MIDDLE] == 0 or p < head[PHASES] - 1 or step + 1 == head[STEPS]:
             return False
         owners, other = owners_of(job), 1 - me
-        if finished != owners[me + 1] - owners[me] or tile + 1 != owners[me + 1]:
+        # A thread that was stopped within a claim may have begun with a tile of the other, which
+        # took one of its own meanwhile: as many, and yet not all.
+        all_own = first == owners[me] and last + 1 == owners[me + 1]
+        if not all_own or finished != owners[me + 1] - owners[me]:
             return False
         ticket = atomic_load(control, TICKETS + LINE * other)
         claimed = min(ticket & TILE_MASK, owners[other + 1])
@@ -207,8 +210,8 @@ def make_team(panels_of: Any) -> SimpleNamespace:
         if ticket >> 32 != number or claimed == owners[other]:
             return False
         layer, _, _, panel, _ = tiles_of(job)[claimed - 1]
-        own = layer == 0 and (panel >= head[MIDDLE]) == (other == 1)
-        if not own or owners[other + 1] - claimed > head[LEFT_OVER]:
+        at_own_columns = layer == 0 and (panel >= head[MIDDLE]) == (other == 1)
+        if not at_own_columns or owners[other + 1] - claimed > head[LEFT_OVER]:
             return False
         atomic_store(control, TICKETS + LINE * (2 + me), 0)
         return True

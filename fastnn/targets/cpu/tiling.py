@@ -178,9 +178,9 @@ def _uneven(layout: Layout, n: int, threads: int) -> bool:
 
 
 def _even_rows(rows: int, threads: int) -> int:
-    """Return rows of a tile of which each thread has two or more, and all about as many rows.
+    """Return rows of a tile, so that all threads have about as many, in two tiles or more each.
 
-    A tile costs about a row more than its rows do.
+    There are fewer of few rows. A tile costs about a row more than its rows do.
     """
 
     def most(high: int) -> int:

@@ -351,12 +351,12 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             begin_step(job, control[FIRST_STEP], step, samples)
             open_phase(job, step * count, threads)
         # Tiles are counted as done once a phase and thread: the count travels between the cores.
-        idle = finished = number = tile = 0
+        idle = finished = number = tile = first = 0
         while atomic_load(control, STOP) == 0:
             seen = atomic_load(control, TICKETS + LINE * me)
             ticket, early = claim(job, me, threads, 0, 1, False), False
             if ticket < 0:
-                early = finished > 0 and may_begin_early(job, number, finished, tile, me)
+                early = finished > 0 and may_begin_early(job, number, finished, first, tile, me)
                 if not early:
                     ticket = claim(job, me, threads, 1, threads, idle < PATIENCE)
             if ticket == WAIT:
@@ -368,6 +368,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 step, p = number // count, number % count
                 samples = rows_of(job, step)
                 tile = ticket & TILE_MASK
+                first = tile if finished == 1 else first
                 do_tile(job, step, p, samples, tile, me)
                 continue
             if finished == 0:
