@@ -31,7 +31,7 @@ from fastnn import SGD, Adam, AdamW, Dense, Network, Trainer
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
-from fastnn.targets.cpu.tiling import SHARED_BYTES
+from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, SHARED_BYTES
 
 ROWS, EPOCHS = 60_000, 3
 LINE_BYTES, HANDED_BYTES = 64, 32 << 10
@@ -75,10 +75,14 @@ class Workload:
 
     @property
     def phases(self) -> int:
-        """Times that all threads wait for the last in a step: large layers are apart."""
+        """Times that all threads wait for the last in a step: large layers are apart.
+
+        Two threads do not wait before the first layer, if it is one of these and read in place.
+        """
         pairs = list(zip(self.widths[:-1], self.widths[1:], strict=True))[:-1]
-        alone = sum(4 * k * n > SHARED_BYTES for k, n in pairs)
-        return 2 + alone + max(0, alone - 1)
+        alone = [4 * k * n > SHARED_BYTES for k, n in pairs]
+        early = alone[0] and self.widths[1] <= IN_PLACE_UNITS
+        return 2 + sum(alone) + max(0, sum(alone) - 1) - early
 
     @property
     def handed_bytes(self) -> int:

@@ -58,6 +58,6 @@ def test_pictures_of_what_has_not_learnt_say_nothing_of_it():
     trainer.set_parameters([(W, b - 1), last])  # all units are dead
     places = [(0, "W", 0, 0), (0, "b", 0)]
     fastnn.plots.loss_surface(trainer, X, X[:, 0], epochs=9, parameters=places)
-    fastnn.plots.animate(trainer, X, X[:, 0], frames=2, every=9)
+    fastnn.plots.animate(trainer, X, X[:, 0], frames=2, every=9).to_jshtml()
     with pytest.raises(TrainingWarning):
         trainer.fit(X, X[:, 0], 9)
