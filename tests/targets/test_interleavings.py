@@ -149,6 +149,29 @@ class Epoch:
                 next(threads[now % len(threads)])
             except StopIteration:
                 threads.pop(now % len(threads))
+        self.check_end()
+
+    def play_with_a_stop(self, stopped, at, length):
+        """Let the threads take turns, but for one that is stopped at a step for a while.
+
+        Return whether it had so many.
+        """
+        threads = {me: self.names["together"](self.plan, me, 2) for me in range(2)}
+        made, waits, had = Counter(), 0, False
+        while threads:
+            assert made.total() < 100_000, "no thread comes to an end"
+            for me in [*threads]:
+                if me == stopped and made[me] >= at and waits < length and len(threads) == 2:
+                    had, waits = True, waits + 1
+                    continue
+                made[me] += 1
+                if next(threads[me], "end") == "end":
+                    del threads[me]
+        self.check_end()
+        return had
+
+    def check_end(self):
+        """Check that all is done that there was to do."""
         count = int(self.plan.head[PHASES] * self.plan.head[STEPS])
         expected = {(n, tile) for n in range(count) for tile in range(self.tiles(n))}
         assert self.done == expected
@@ -167,6 +190,19 @@ def test_every_interleaving_does_each_tile_once_and_none_too_early(network, batc
         played.play()
         early += played.early
     assert early > 100, "a step is begun early where it may be"
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize("network", ["even", "of which the first has more", "two hidden layers"])
+def test_a_thread_may_be_stopped_anywhere_while_the_other_does_whole_phases(network, stopped):
+    layout = LAYOUTS["wide"]
+    plan = make_plan(case(BEGUN[network], 50), 100, layout, 2)
+    for seed in range(2):
+        at, had = 0, True
+        while had:  # the same course until the stop
+            had = Epoch(plan, layout, random.Random(seed)).play_with_a_stop(stopped, at, 1500)
+            at += 1
+        assert at > 100
 
 
 @pytest.mark.parametrize("network", NOT_BEGUN)
