@@ -15,6 +15,7 @@ import fastnn
 from fastnn import EarlyStopping, Trainer
 
 FOLDER = fastnn.__path__[0]
+CHANGES = "restore", "set_parameters", "a first fit", "fit", "the way back of EarlyStopping"
 
 
 def interrupted_at(line: int, call: Callable[[], Any]) -> bool:
@@ -50,7 +51,7 @@ def change_of(name: str) -> Callable[[Trainer, Trainer], Any]:
         return lambda own, earlier: own.restore(earlier)
     if name == "set_parameters":
         return lambda own, earlier: own.set_parameters(earlier.parameters)
-    if name == "fit":
+    if name in ("fit", "a first fit"):
         return lambda own, earlier: own.fit(*few, epochs=2)
     # Nothing is ever better than the first epoch, so the second goes back to it.
     return lambda own, earlier: own.fit(*few, epochs=3, callbacks=EarlyStopping(0, "loss", 1e3))
@@ -71,7 +72,8 @@ def every_line(name: str, threads: int, first: int, step: int) -> Any:
     tries, broken = 0, []
     for line in itertools.count(first, step):
         own = copy.copy(start)
-        own.forward(X[:5])  # which makes its engine
+        if name != "a first fit":
+            own.forward(X[:5])  # which makes its engine, and writes the state into its memory
         if not interrupted_at(line, lambda own=own: change(own, earlier)):
             return tries, broken
         tries += 1
@@ -90,7 +92,7 @@ def every_line(name: str, threads: int, first: int, step: int) -> Any:
 def every_change(threads: int, step: int) -> Any:
     """Interrupt every change of a trainer, of so many threads, before every few of its lines."""
     tries, broken = 0, []
-    for name in ("restore", "set_parameters", "fit", "the way back of EarlyStopping"):
+    for name in CHANGES:
         own, wrong = every_line(name, threads, 1, step)
         tries, broken = tries + own, broken + wrong
     return tries, broken

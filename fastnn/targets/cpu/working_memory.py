@@ -80,10 +80,11 @@ class Working:
     def memory(self) -> np.ndarray:
         """The memory, with the state in it."""
         if not self._asked_for:
-            self._asked_for = True
             if self._first is not None:
-                first, self._first = self._first, None
-                self._write(first)
+                self._write(self._first)
+            # In this order, and not before all is written: Ctrl-C may come between any two lines.
+            self._first = None
+            self._asked_for = True
         return self._memory
 
     @property
