@@ -66,10 +66,11 @@ SPARSE_TILES = 4  # of a first layer that reads sparse rows, for each thread
 TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read once for all of them
 # The same, and rows of a tile, where factors are packed first, which pays by their being reused.
 PACKED_COLUMNS, PACKED_ROWS = 256, 512
-# Rows of a batch that have a list of the inputs that they use, at most. A sum over more samples
-# would touch more pages than the first-level table of addresses holds (64 entries are usual).
-MOST_LOOK_ROWS = 48
-LOOK_TILES = 12  # tiles that LOOK_ROWS rows are cut into, at most
+# Rows of a batch that have a list of the inputs that they use: so many of large batches, and all of
+# those that are a little larger. More would touch more pages than the first-level table of addresses
+# holds (64 to 96 entries are usual); of fewer, what is updated is read and written more often.
+LOOK_ROWS, MOST_LOOK_ROWS = 64, 80
+LOOK_TILES = 20  # tiles that these rows are cut into, at most
 
 
 def list_phases(
@@ -342,5 +343,8 @@ def _left_over(owned: list[list[tuple[int, ...]]], layout: Layout, n: int) -> in
 
 
 def look_rows(batch: int) -> int:
-    """Return how many rows of a batch share a list of inputs: whole tiles of 6, 8, 12 or 4 rows."""
-    return 24 if batch <= 24 else MOST_LOOK_ROWS
+    """Return how many rows of a batch share a list of inputs."""
+    for size in (24, 48):
+        if batch <= size:
+            return size
+    return -(-batch // 8) * 8 if batch <= MOST_LOOK_ROWS else LOOK_ROWS
