@@ -143,11 +143,13 @@ def test_dates_may_have_dots_after_the_year():
     assert made.rules[0].days == same.rules[0].days and not said
 
 
-pd = pytest.importorskip("pandas")
+def frame_of(**columns):
+    """Return a frame of pandas, or skip where there is no pandas."""
+    return pytest.importorskip("pandas").DataFrame(columns)
 
 
 def learn(**columns):
-    return Fields.learn(cells_of(pd.DataFrame(columns)))
+    return Fields.learn(cells_of(frame_of(**columns)))
 
 
 @pytest.mark.parametrize(
@@ -164,8 +166,8 @@ def learn(**columns):
 def test_estimators_of_tables_warn_of_it(cells, match):
     with pytest.warns(UserWarning, match=match):
         learn(x=cells, n=np.arange(len(cells)))
-    frame = pd.DataFrame({"x": cells, "n": np.arange(len(cells))})
     if cells.dtype == object:
+        frame = frame_of(x=cells, n=np.arange(len(cells)))
         Fields.learn(cells_of(frame), categorical=[0])  # says nothing
 
 
@@ -193,7 +195,6 @@ def test_masked_cells_are_missing(dtype):
 @pytest.mark.parametrize(
     ("X", "match"),
     [
-        (pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]), "columns 0 and 2 are both called 'a'"),
         ({"a": [1, 2]}, "X is a dict of columns; pass pandas.DataFrame"),
         ([{"a": 1}, {"a": 2}], "X is a list of dicts; pass pandas.DataFrame"),
         ([[1, 2], [3]], "X: row 1 has 1 values, and row 0 has 2"),
@@ -203,6 +204,12 @@ def test_masked_cells_are_missing(dtype):
 def test_what_is_no_table_is_said_by_what_it_is(X, match):
     with pytest.raises(InvalidInput, match=match):
         cells_of(X)
+
+
+def test_columns_of_one_name_are_refused():
+    twice = frame_of(a=[1], b=[2], c=[3]).set_axis(["a", "b", "a"], axis=1)
+    with pytest.raises(InvalidInput, match="columns 0 and 2 are both called 'a'"):
+        cells_of(twice)
 
 
 def test_complex_numbers_are_refused_in_columns_of_objects_too():
@@ -251,6 +258,7 @@ def test_what_is_no_table_is_refused_by_what_it_is(X, text):
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 def test_a_matrix_and_a_view_of_memory_are_arrays():
+    pytest.importorskip("sklearn", "1.6")
     from fastnn import TabularRegressor
 
     array = np.arange(40.0).reshape(20, 2)
@@ -260,13 +268,11 @@ def test_a_matrix_and_a_view_of_memory_are_arrays():
 
 
 def test_dates_of_several_forms_in_one_column_are_said():
-    import pandas as pd
-
     days = [f"2024-01-{day:02d}" for day in range(1, 13)]
     text = r"'d' is read as categories: all values are dates, but in several forms, such as '01/"
     both = [*days, *(f"{day:02d}/01/2024" for day in range(1, 13))]
     with pytest.warns(UserWarning, match=text + r"01/2024' and '2024-01-01'; make dates"):
-        Fields.learn(cells_of(pd.DataFrame({"d": [*both, "27/01/2024"] * 2})))
+        learn(d=[*both, "27/01/2024"] * 2)
     assert text_hint(np.array(days, object)) is None
 
 
@@ -279,6 +285,7 @@ def test_numbers_too_large_for_floats_warn_of_nothing_but_what_they_are():
 
 
 def test_numbers_of_a_regression_that_are_none_are_named_with_their_row():
+    pytest.importorskip("sklearn", "1.6")
     from fastnn import TabularRegressor
 
     with pytest.raises(

@@ -1,54 +1,20 @@
-"""LayerNorm and BatchNorm against PyTorch's, and their gradients by central differences."""
+"""LayerNorm and BatchNorm against PyTorch's."""
 
 import numpy as np
 import pytest
+from normalization_cases import NETWORKS, ROWS, data_of, layers_of, problem_of, started
 from numpy.testing import assert_allclose
 from simulator import SIMULATED
 from test_reference_torch import OPTIMIZERS, clip, group, torch_optimizer
 
-from fastnn import (
-    SGD,
-    AdamW,
-    AveragedSGD,
-    BatchNorm,
-    Dense,
-    Dropout,
-    LayerNorm,
-    Network,
-)
-from fastnn.inputs.data import Data
-from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.inputs.problem import Problem
+from fastnn import SGD, AdamW, AveragedSGD, BatchNorm, Dense, LayerNorm
 from fastnn.rules.table import UPDATES
-from fastnn.targets.numpy.passes import Batch, dropout_masks, loss_and_gradients
-from fastnn.targets.selection import engine_class
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
 TARGETS = ["numpy"] if SIMULATED else ["numpy", "cpu"]  # CUDA does not have these yet
-ROWS, BATCH, EPOCHS = 20, 6, 3  # the last batch has 2 rows
-FLOAT64 = np.dtype(np.float64)
-# What stands where in a network; width 1, two in a row, first, beside dropout and prelu.
-NETWORKS = {
-    "linear-norm-relu": [Dense(6, bias=False), "norm relu", Dense(3)],
-    "after an activation": [Dense(6, "tanh"), "norm", Dense(3)],
-    "first": ["norm", Dense(5, "silu"), Dense(3)],
-    "two in a row": [Dense(5), "norm", "norm tanh", Dense(3)],
-    "both kinds": [
-        LayerNorm(),
-        Dense(5),
-        "norm",
-        LayerNorm(epsilon=0.1),
-        Dense(3),
-        "norm",
-        Dense(3),
-    ],
-    "prelu": [Dense(5, "prelu"), "norm prelu", Dense(3)],
-    "narrow": [Dense(1), "norm", Dense(7, "tanh"), "norm gelu", Dense(1)],
-    "softmax": [Dense(5, "softmax"), "norm softmax", Dense(3)],
-    "deep": [Dense(9), "norm relu", Dense(8), "norm relu", Dense(7), "norm relu", Dense(3)],
-}
+EPOCHS = 3
 KINDS = [BatchNorm(), BatchNorm(0.3, 1e-2), LayerNorm()]
 ACTIVATE = {
     "identity": lambda z: z,
@@ -59,50 +25,6 @@ ACTIVATE = {
     "prelu": F.prelu,
     "softmax": lambda z: torch.softmax(z, dim=1),
 }
-REAL = np.random.default_rng(8)
-X, Y = REAL.normal(1, 2, (ROWS, 4)), REAL.normal(size=(ROWS, 3))
-
-
-def layers_of(name, norm):
-    """Return the layers of a network with `norm` where normalization stands."""
-    found = []
-    for layer in NETWORKS[name]:
-        if isinstance(layer, str):
-            activation = (layer.split() + ["identity"])[1]
-            layer = type(norm)(**{**vars(norm), "activation": activation, "alpha": None})
-        found.append(layer)
-    return found
-
-
-def problem_of(layers, optimizer=SGD(0.05), dtype=FLOAT64, **changes):  # noqa: B008
-    settings = {"batch_size": BATCH, "l1": 0.0, "l2": 0.0, "seed": 1} | changes
-    return Problem(Network(4, layers), "mse", optimizer, dtype=dtype, **settings)
-
-
-def data_of(problem, weighted=False):
-    weights = np.random.default_rng(9).uniform(0.1, 2, ROWS) if weighted else None
-    outputs = problem.network.outputs
-    return Data(X.astype(problem.dtype), Y[:, :outputs].astype(problem.dtype), weights)
-
-
-def started(problem, target="numpy", threads=1):
-    engine = engine_class(target)(problem, threads)
-    parameters = initial_parameters(problem.network, problem.seed, problem.dtype)
-    # Away from where gamma, beta and b start, so that a factor that is left out shows.
-    random = np.random.default_rng(2)
-    parameters = [
-        tuple(
-            array
-            if name == "variance" or (name == "bias" and not layer.bias)
-            else array + random.normal(0, 0.2, array.shape).astype(array.dtype)
-            for name, array in zip(shapes, arrays, strict=True)
-        )
-        for layer, shapes, arrays in zip(
-            problem.network.parametric, problem.network.parameter_shapes, parameters, strict=True
-        )
-    ]
-    engine.load(parameters, start_slots(problem, parameters))
-    return engine, parameters
 
 
 def orders_of(epochs=EPOCHS):
@@ -258,34 +180,3 @@ def test_training_with_weights_penalty_and_limits_follows_pytorch(optimizer, nor
     limits = {"clip_value": 0.02, "clip_norm": 0.05, "l2": 0.1}
     problem = problem_of(layers_of("linear-norm-relu", norm), optimizer, **limits)
     check_follows_pytorch(problem, target, weighted=True)
-
-
-@pytest.mark.parametrize("norm", [BatchNorm(), LayerNorm()], ids=str)
-@pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_are_the_derivatives(name, norm):
-    layers = layers_of(name, norm)
-    problem = problem_of([layers[0], Dropout(0.3), *layers[1:-1], Dropout(0.2), layers[-1]])
-    engine, parameters = started(problem)
-    data = data_of(problem, weighted=True)
-    batch = Batch(data.X[:7], data.targets[:7], data.weights[:7])
-    masks = dropout_masks(problem, 7, epoch=1, step_in_epoch=2)
-    _, gradients = loss_and_gradients(problem, parameters, batch, masks)
-    h = 1e-6
-    every = zip(
-        problem.network.parametric, parameters, gradients, problem.network.parameters, strict=True
-    )
-    for layer, own, found, wanted in every:
-        for values, gradient, each in zip(own, found, wanted, strict=True):
-            if each.name == "bias" and not layer.bias:
-                assert not gradient.any()
-                continue
-            numeric = np.empty_like(values)
-            for place in np.ndindex(values.shape):
-                start = values[place]
-                ends = []
-                for change in (h, -h):
-                    values[place] = start + change
-                    ends.append(loss_and_gradients(problem, parameters, batch, masks)[0])
-                values[place] = start
-                numeric[place] = (ends[0] - ends[1]) / (2 * h)
-            assert_allclose(gradient, numeric, rtol=1e-6, atol=1e-8, err_msg=each.name)

@@ -1,7 +1,6 @@
 """Trainers as files of ONNX: onnxruntime, or what the package onnx has, gives what they give."""
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from fastnn import (
     Dropout,
     InvalidInput,
     LayerNorm,
-    MissingExtra,
     MissingFile,
     Quantile,
     graph,
@@ -238,10 +236,3 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     for wrong in (None, "", 3.5):
         with pytest.raises(InvalidInput, match="path must be the path of a file"):
             trainer_of().to_onnx(wrong)
-
-
-def test_without_the_package_the_error_names_the_extra(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtra, match=r'pip install "fastnn\[onnx\]"'):
-        trainer_of().to_onnx(tmp_path / "model.onnx")
-    assert not [*tmp_path.iterdir()]

@@ -14,10 +14,6 @@ from fastnn.cli import main
 from fastnn.tabular.cells import cells_of
 from fastnn.tabular.fields import Fields
 
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
-
 TRUTHS = np.arange(40) % 3 == 0
 
 
@@ -25,14 +21,37 @@ def column(values, dtype=object):
     return pd.DataFrame({"c": pd.Series(values, dtype=dtype)})
 
 
+def of_polars(values, kind=None):
+    """Return a column of polars, or skip where there is no polars; `kind` makes the dtype."""
+    pl = pytest.importorskip("polars")
+    return pl.DataFrame({"c": values}, schema={"c": kind and kind(pl)})
+
+
+def of_arrow(values, coded=False):
+    """Return a column of pyarrow, or skip where there is no pyarrow."""
+    pa = pytest.importorskip("pyarrow")
+    return pa.table({"c": pa.array(values).dictionary_encode() if coded else values})
+
+
+def of_both(values):
+    """Return a column of pandas that pyarrow keeps, or skip where there is no pyarrow."""
+    pytest.importorskip("pyarrow")
+    return column(values, "bool[pyarrow]")
+
+
+def made(columns, name):
+    """Return a column of a table of them; those of packages that may be missing are functions."""
+    return columns[name]() if callable(columns[name]) else columns[name]
+
+
 # true and false in every way that a table may have them, and some with gaps.
 WAYS = {
     "bool": column(TRUTHS, bool),
     "array": TRUTHS[:, None],
     "nullable": column(TRUTHS, "boolean"),
-    "arrow": column(TRUTHS, "bool[pyarrow]"),
-    "pyarrow": pa.table({"c": TRUTHS}),
-    "polars": pl.DataFrame({"c": TRUTHS}),
+    "arrow": lambda: of_both(TRUTHS),
+    "pyarrow": lambda: of_arrow(TRUTHS),
+    "polars": lambda: of_polars(TRUTHS),
     "objects": column(list(TRUTHS)),
     "integers": column(TRUTHS.astype(int), int),
     "floats": column(TRUTHS.astype(float), float),
@@ -46,7 +65,7 @@ WAYS = {
                                enumerate(TRUTHS)]),
     "words and numbers": column([str(each) if row % 2 else int(each) for row, each in
                                  enumerate(TRUTHS)]),
-    "polars text": pl.DataFrame({"c": [str(each) for each in TRUTHS]}),
+    "polars text": lambda: of_polars([str(each) for each in TRUTHS]),
 }  # fmt: skip
 
 
@@ -62,14 +81,15 @@ def as_seen(fields, X):
 def test_truth_values_are_those_of_the_training_however_they_are_written(seen, given, categorical):
     if categorical and seen == "words and numbers":
         pytest.skip("1 and True are two categories where a user says that it has these")
-    fields = Fields.learn(cells_of(WAYS[seen]), None, categorical)
-    assert len(set(as_seen(fields, WAYS[seen]))) == 2
-    assert as_seen(fields, WAYS[given]) == as_seen(fields, WAYS[seen])
+    known, other = made(WAYS, seen), made(WAYS, given)
+    fields = Fields.learn(cells_of(known), None, categorical)
+    assert len(set(as_seen(fields, known))) == 2
+    assert as_seen(fields, other) == as_seen(fields, known)
 
 
 @pytest.mark.parametrize("seen", WAYS)
 def test_what_is_neither_true_nor_false_is_refused_or_new(seen):
-    fields = Fields.learn(cells_of(WAYS[seen]))
+    fields = Fields.learn(cells_of(made(WAYS, seen)))
     if fields.fields[0].kind == "number":
         with pytest.raises(InvalidInput, match="row 1: 'maybe' where a number is due"):
             fields.code(cells_of(column(["yes", "maybe"])))
@@ -94,21 +114,22 @@ FORMS = {
     "Decimal": column([Decimal(f"{n}.00") for n in NUMBERS]),
     "Fraction": column([Fraction(n) for n in NUMBERS]),
     "mixed": column([(int, float, str, np.int8)[row % 4](n) for row, n in enumerate(NUMBERS)]),
-    "polars": pl.DataFrame({"c": [str(n) for n in NUMBERS]}, schema={"c": pl.Categorical}),
-    "polars enum": pl.DataFrame({"c": [str(n) for n in NUMBERS]},
-                                schema={"c": pl.Enum(["7", "3", "11"])}),
-    "decimal of polars": pl.DataFrame({"c": [Decimal(n) for n in NUMBERS]}),
-    "dictionary": pa.table({"c": pa.array(NUMBERS).dictionary_encode()}),
+    "polars": lambda: of_polars([str(n) for n in NUMBERS], lambda pl: pl.Categorical),
+    "polars enum": lambda: of_polars([str(n) for n in NUMBERS],
+                                     lambda pl: pl.Enum(["7", "3", "11"])),
+    "decimal of polars": lambda: of_polars([Decimal(n) for n in NUMBERS]),
+    "dictionary": lambda: of_arrow(NUMBERS, coded=True),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("given", FORMS)
 @pytest.mark.parametrize("seen", FORMS)
 def test_numbers_that_are_categories_are_the_same_in_every_form(seen, given):
-    fields = Fields.learn(cells_of(FORMS[seen]), None, [0])
+    known, other = made(FORMS, seen), made(FORMS, given)
+    fields = Fields.learn(cells_of(known), None, [0])
     assert fields.fields[0].kind == "category"
-    assert as_seen(fields, FORMS[seen]) == [{3: 0, 7: 1, 11: 2}[n] for n in NUMBERS]
-    assert as_seen(fields, FORMS[given]) == as_seen(fields, FORMS[seen])
+    assert as_seen(fields, known) == [{3: 0, 7: 1, 11: 2}[n] for n in NUMBERS]
+    assert as_seen(fields, other) == as_seen(fields, known)
 
 
 GAPS = (None, float("nan"), "", "  ", "NA", "?", "null", pd.NA, pd.NaT, np.datetime64("NaT"),
@@ -173,6 +194,7 @@ def written(path, cells, kind):
     path = path.with_suffix(f".{kind}")
     rows = [float(row) for row in range(len(cells))]
     if kind == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pa.table({"c": cells, "other": rows[::-1], "y": rows}), path)
     else:
         with open(path, "w", newline="") as stream:

@@ -12,55 +12,76 @@ from fastnn.cli import main
 from fastnn.tabular.cells import cells_of
 from fastnn.tabular.fields import Fields
 
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
-parquet = pytest.importorskip("pyarrow.parquet")
-
 ROWS = 60
 MOMENTS = [dt.datetime(2024, 1, 1, 12) + dt.timedelta(days=9 * row) for row in range(ROWS)]
 AWARE = [each.replace(tzinfo=dt.UTC) for each in MOMENTS]
 BERLIN = [each.astimezone(dt.timezone(dt.timedelta(hours=2))) for each in AWARE]
 NAIVE = np.array(MOMENTS, "datetime64[us]")
 
-# One column of the same dates in every way that a table has one, without a zone and with one.
+
+def of_pandas(values):
+    """Return a table of pandas with one column."""
+    return pd.DataFrame({"when": values})
+
+
+def of_both(values, dtype):
+    """Return a table of pandas that pyarrow keeps, or skip where there is no pyarrow."""
+    pytest.importorskip("pyarrow")
+    return of_pandas(pd.Series(values).astype(dtype))
+
+
+def of_polars(values):
+    """Return a table of polars with one column, or skip where there is no polars."""
+    return pytest.importorskip("polars").DataFrame({"when": values})
+
+
+def of_arrow(values, zone=None):
+    """Return a table of pyarrow with one column, or skip where there is no pyarrow."""
+    pa = pytest.importorskip("pyarrow")
+    return pa.table({"when": pa.array(values, pa.timestamp("us", zone))})
+
+
+# A table of the same dates in every way that one may have them, without a zone and with one; those
+# of packages that may be missing are functions.
 PAIRS = {
-    "pandas": (pd.Series(MOMENTS), pd.Series(AWARE)),
-    "pandas ns": (pd.Series(NAIVE.astype("M8[ns]")), pd.Series(AWARE).astype("M8[ns, UTC]")),
-    "pandas objects": (pd.Series(MOMENTS, dtype=object), pd.Series(BERLIN, dtype=object)),
-    "pandas text": tuple(pd.Series([each.isoformat() for each in x]) for x in (MOMENTS, BERLIN)),
+    "pandas": (of_pandas(MOMENTS), of_pandas(AWARE)),
+    "pandas ns": (
+        of_pandas(NAIVE.astype("M8[ns]")),
+        of_pandas(pd.Series(AWARE).astype("M8[ns, UTC]")),
+    ),
+    "pandas objects": tuple(of_pandas(pd.Series(each, dtype=object)) for each in (MOMENTS, BERLIN)),
+    "pandas text": tuple(of_pandas([each.isoformat() for each in x]) for x in (MOMENTS, BERLIN)),
     "pandas of arrow": (
-        pd.Series(MOMENTS).astype("timestamp[us][pyarrow]"),
-        pd.Series(AWARE).astype("timestamp[us, tz=Europe/Berlin][pyarrow]"),
+        lambda: of_both(MOMENTS, "timestamp[us][pyarrow]"),
+        lambda: of_both(AWARE, "timestamp[us, tz=Europe/Berlin][pyarrow]"),
     ),
-    "polars": (pl.Series(MOMENTS), pl.Series(AWARE)),
-    "polars text": tuple(
-        pl.Series([f"{each:%Y-%m-%d %H:%M}{zone}" for each in MOMENTS]) for zone in ("", " +0200")
+    "polars": (lambda: of_polars(MOMENTS), lambda: of_polars(AWARE)),
+    "polars text": (
+        lambda: of_polars([f"{each:%Y-%m-%d %H:%M}" for each in MOMENTS]),
+        lambda: of_polars([f"{each:%Y-%m-%d %H:%M} +0200" for each in MOMENTS]),
     ),
-    "pyarrow": (pa.array(MOMENTS, pa.timestamp("us")), pa.array(AWARE, pa.timestamp("us", "UTC"))),
+    "pyarrow": (lambda: of_arrow(MOMENTS), lambda: of_arrow(AWARE, "UTC")),
     "datetime64": (NAIVE[:, None], np.array(AWARE, object)[:, None]),
     "rows": ([[each] for each in MOMENTS], [[each] for each in BERLIN]),
 }
 
 
-def table(values):
-    """Return a column in a table of its library."""
-    if isinstance(values, pd.Series):
-        return pd.DataFrame({"when": values})
-    if isinstance(values, pl.Series):
-        return pl.DataFrame({"when": values})
-    return pa.table({"when": values}) if isinstance(values, pa.Array) else values
+def table(name, zone):
+    """Return a table of `PAIRS`."""
+    found = PAIRS[name][zone]
+    return found() if callable(found) else found
 
 
 @pytest.mark.parametrize("seen", PAIRS)
 @pytest.mark.parametrize("given", PAIRS)
 @pytest.mark.parametrize("zone", [0, 1])
 def test_a_zone_that_the_training_had_is_due_afterwards_however_a_table_comes(seen, given, zone):
-    fields = Fields.learn(cells_of(table(PAIRS[seen][zone])))
+    fields = Fields.learn(cells_of(table(seen, zone)))
     assert fields.fields[0].kind == "date"
-    assert np.isfinite(fields.code(cells_of(table(PAIRS[given][zone]))).numbers).all()
+    assert np.isfinite(fields.code(cells_of(table(given, zone))).numbers).all()
     have = ("a time zone", "no time zone")[zone]
     with pytest.raises(InvalidInput, match=rf"column '?(when|0)'?, row 0: .* has {have}, and in t"):
-        fields.code(cells_of(table(PAIRS[given][1 - zone])))
+        fields.code(cells_of(table(given, 1 - zone)))
 
 
 MIXED = {
@@ -111,6 +132,7 @@ def file(path, dates, kind):
     columns = {"when": dates, "y": [float(row) for row in range(len(dates))]}
     path = path.with_suffix(f".{kind}")
     if kind == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pa.table(columns), path)
     else:
         with open(path, "w", newline="") as stream:

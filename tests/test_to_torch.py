@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import io
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from fastnn import (
     Dropout,
     InvalidInput,
     LayerNorm,
-    MissingExtra,
     Trainer,
 )
 from fastnn.rules.table import ACTIVATIONS
@@ -267,11 +265,3 @@ def test_a_trained_module_can_be_saved_by_its_state(tmp_path):
     module = nn.Sequential(nn.Linear(4, 6), nn.SiLU(), nn.Linear(6, 1))
     module.load_state_dict(torch.load(stream))
     assert_allclose(outputs_of(module, X), trainer.forward(X), atol=1e-6)
-
-
-def test_without_pytorch_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtra, match="pip install torch"):
-        trainer_of().to_torch()
-    with pytest.raises(MissingExtra, match="pip install torch"):
-        Trainer.from_torch(object())
