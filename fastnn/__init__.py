@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TargetUnavailable,
         TrainerBusy,
         TrainingWarning,
+        UnknownArgument,
         UnusableFile,
         WorkerFailed,
     )
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
     from fastnn.training.sweep import sweep
     from fastnn.training.trainer import Trainer
 
-__version__ = "0.1.0"
+__version__ = "0.2.dev0"  # and the newest heading of .github/CHANGELOG.md
 
 _find_old_names()
 
@@ -121,6 +122,7 @@ __all__ = [
     "Trainer",
     "TrainerBusy",
     "TrainingWarning",
+    "UnknownArgument",
     "UnusableFile",
     "WorkerFailed",
     "datasets",
@@ -168,6 +170,7 @@ _HOMES = {
         "TargetUnavailable",
         "TrainerBusy",
         "TrainingWarning",
+        "UnknownArgument",
         "UnusableFile",
         "WorkerFailed",
     ),

@@ -21,6 +21,13 @@ class NotAssignable(InvalidInput, AttributeError):
     """An attribute that cannot be assigned; the message says what changes it, if anything does."""
 
 
+class UnknownArgument(InvalidInput, TypeError):
+    """A call with an argument that it does not take, or without one that it needs.
+
+    The message says what it is called here, where it belongs, or what the call takes.
+    """
+
+
 class TargetUnavailable(FastnnError, RuntimeError):
     """The target that was asked for cannot run on this machine."""
 

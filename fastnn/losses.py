@@ -42,12 +42,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastnn.arguments import explained
 from fastnn.errors import number
 from fastnn.rules.table import LOSSES, Loss
 
 __all__ = ["EpsilonInsensitive", "Huber", "Margin", "Quantile", "SquaredEpsilonInsensitive"]
 
 
+@explained
 @dataclass(frozen=True)
 class Quantile:
     """The quantile (pinball) loss: what the network gives is the q-quantile of y, given x.
@@ -92,6 +94,7 @@ class Quantile:
         return self.q
 
 
+@explained
 @dataclass(frozen=True)
 class Huber:
     """The Huber loss: squared for small errors, linear for large ones.
@@ -136,6 +139,7 @@ class Huber:
         return self.delta
 
 
+@explained
 @dataclass(frozen=True)
 class EpsilonInsensitive:
     """The loss of support vector regression: errors up to epsilon cost nothing.
@@ -176,6 +180,7 @@ class EpsilonInsensitive:
         return self.epsilon
 
 
+@explained
 @dataclass(frozen=True)
 class SquaredEpsilonInsensitive(EpsilonInsensitive):
     """The square of `EpsilonInsensitive`: max(0, |p - y| - epsilon)^2.
@@ -190,6 +195,7 @@ class SquaredEpsilonInsensitive(EpsilonInsensitive):
         return LOSSES["squared_epsilon_insensitive"]
 
 
+@explained
 @dataclass(frozen=True)
 class Margin:
     """The hinge at any margin: 1 is that of the support vector machine, 0 the perceptron's.

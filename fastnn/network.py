@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
@@ -56,6 +58,7 @@ __all__ = [
 _MOST_UNITS = 2**31 - 1  # and of inputs: no such layer fits into any memory
 
 
+@explained
 @dataclass(frozen=True)
 class Dense(Layer):
     """A fully connected layer: a = activation(x W + b).
@@ -132,7 +135,17 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
+        if isinstance(self.units, str):
+            raise InvalidInput(
+                f"units of a Dense layer come first, and then its activation: Dense(10, "
+                f"{shown(self.units)})"
+            )
         object.__setattr__(self, "units", _width(self.units, "units of a Dense layer"))
+        if isinstance(self.activation, Integral):
+            raise InvalidInput(
+                "a Dense layer takes its number of outputs, Dense(10), and as inputs what the "
+                f"layer before it gives; {shown(self.activation)} is no activation"
+            )
         self.check_activation()
         for name in ("bias", "trainable"):
             object.__setattr__(self, name, true_or_false(getattr(self, name), name))
@@ -194,6 +207,7 @@ def _width(value: Any, what: str) -> int:
     return whole(value, what, 1, _MOST_UNITS)
 
 
+@explained
 @dataclass(frozen=True)
 class Dropout:
     """Zero each value with probability `rate` in training, scale the others by 1 / (1 - rate).
@@ -217,10 +231,20 @@ def unknown_inputs(action: str) -> InvalidInput:
     )
 
 
+def _instead(layer: Any) -> str:
+    """Return what to write in the place of what is no layer, or ""."""
+    if isinstance(layer, Integral):
+        return f"; one of {layer} units is Dense({layer})"
+    if isinstance(layer, str):
+        return f"; an activation is a setting of its layer: Dense(10, {shown(layer)})"
+    return "; write its settings: Dense(10)" if layer is Dense else ""
+
+
 LAYERS = (Dense, Dropout, LayerNorm, BatchNorm, Periodic)  # every kind of layer
 _KNOWN = "Dense, Dropout, LayerNorm, BatchNorm or Periodic"
 
 
+@explained
 @dataclass(frozen=True)
 class Network:
     """A feed-forward network: `inputs` features through `layers` in order.
@@ -250,6 +274,11 @@ class Network:
 
     def __init__(self, inputs: int | None, layers: Iterable[Layer | Dropout]) -> None:
         if inputs is not None:
+            if not isinstance(inputs, Real):
+                raise InvalidInput(
+                    f"inputs of a Network must be a whole number, not {shown(inputs)}; its layers "
+                    'follow as a list: Network(784, [Dense(128, "relu"), Dense(10)])'
+                )
             inputs = _width(inputs, "inputs of a Network")
         object.__setattr__(self, "inputs", inputs)
         if isinstance(layers, (*LAYERS, str)) or not isinstance(layers, Iterable):
@@ -257,7 +286,8 @@ class Network:
         object.__setattr__(self, "layers", tuple(layers))
         for position, layer in enumerate(self.layers):
             if not isinstance(layer, LAYERS):
-                raise InvalidInput(f"layer {position} must be a {_KNOWN}, not {shown(layer)}")
+                hint = _instead(layer)
+                raise InvalidInput(f"layer {position} must be a {_KNOWN}, not {shown(layer)}{hint}")
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
         if inputs is not None:

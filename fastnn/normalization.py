@@ -8,9 +8,11 @@ is then theirs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
-from fastnn.errors import number
+from fastnn.arguments import explained
+from fastnn.errors import InvalidInput, number, shown
 from fastnn.layers import Layer, Parameter
 
 if TYPE_CHECKING:
@@ -24,9 +26,19 @@ class Normalization(Layer):
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
+        self._refuse_features()
         what = f"epsilon of {self.kind}"
         object.__setattr__(self, "epsilon", number(self.epsilon, what, 0.0, open_low=True))
         self.check_activation()
+
+    def _refuse_features(self) -> None:
+        """Refuse a number of features in place of the first setting, as other libraries take it."""
+        name, first = next(iter(vars(self).items()))
+        if isinstance(first, Integral) and int(first) > 1:
+            raise InvalidInput(
+                f"{self.kind} takes as many numbers as come in: write {self.kind}() without "
+                f"{shown(first)}, which would be its {name}"
+            )
 
     def outputs_of(self, inputs: int) -> int:
         """Return `inputs`: as many numbers come out as go in."""
@@ -37,6 +49,7 @@ class Normalization(Layer):
         return Parameter("gamma", (inputs,), start=1.0), Parameter("beta", (inputs,))
 
 
+@explained
 @dataclass(frozen=True)
 class LayerNorm(Normalization):
     """Normalize each row by its own mean and variance (Ba, Kiros & Hinton 2016, eq. 4).
@@ -79,6 +92,7 @@ class LayerNorm(Normalization):
     alpha: float | None = None
 
 
+@explained
 @dataclass(frozen=True)
 class BatchNorm(Normalization):
     """Normalize each column by its mean and variance over the batch (Ioffe & Szegedy 2015).

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.schedules import LearningRate, check_rate
 
@@ -102,6 +103,7 @@ class Optimizer(ABC):
         return f"{type(self).__name__}({written})"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum as PyTorch defines it.
@@ -128,6 +130,7 @@ class SGD(Optimizer):
         return "nesterov" if self.nesterov else "momentum"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, algorithm 1).
@@ -158,6 +161,7 @@ class Adam(Optimizer):
         object.__setattr__(self, "epsilon_hat", true_or_false(self.epsilon_hat, "epsilon_hat"))
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2, PyTorch's form).
@@ -171,6 +175,7 @@ class AdamW(Adam):
     rule = "adamw"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class Nadam(Optimizer):
     """Adam with Nesterov's momentum (Dozat 2016, algorithm 2, PyTorch's form).
@@ -189,6 +194,7 @@ class Nadam(Optimizer):
     rule = "nadam"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class RMSProp(Optimizer):
     """Steps divided by a running root mean square of the gradient (Tieleman & Hinton 2012).
@@ -204,6 +210,7 @@ class RMSProp(Optimizer):
     rule = "rmsprop"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class Adagrad(Optimizer):
     """Steps divided by the root of the sum of all squared gradients (Duchi et al. 2011).
@@ -217,6 +224,7 @@ class Adagrad(Optimizer):
     rule = "adagrad"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class Lion(Optimizer):
     """Steps of one size, by the sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
@@ -233,6 +241,7 @@ class Lion(Optimizer):
     rule = "lion"
 
 
+@explained
 @dataclass(frozen=True, repr=False)
 class AveragedSGD(Optimizer):
     """Plain SGD whose predictions come from the mean of its weights (Polyak & Juditsky 1992).

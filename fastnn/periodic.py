@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, true_or_false, whole
 from fastnn.layers import Layer, Parameter
 
 CLIP = 3.0  # first frequencies lie within so many times their scale
 
 
+@explained
 @dataclass(frozen=True)
 class Periodic(Layer):
     """Put cosines of each number beside it, of frequencies and phases that are learned.

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, whole
 from fastnn.storage.old_settings import renamed
 
@@ -47,6 +48,7 @@ class Schedule(ABC):
         return rates if steps.ndim else float(rates)
 
 
+@explained
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate at every step.
@@ -67,6 +69,7 @@ class Constant(Schedule):
         return np.full(steps.shape, self.rate)
 
 
+@explained
 @dataclass(frozen=True)
 class StepDecay(Schedule):
     """Multiplied by `factor` after every `every` steps: rate factor^floor(t / every).
@@ -90,6 +93,7 @@ class StepDecay(Schedule):
         return self.rate * self.factor ** (steps // self.every)
 
 
+@explained
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """Multiplied by `factor` at every step: rate factor^t.
@@ -114,6 +118,7 @@ class Exponential(Schedule):
         return self.rate * self.factor**steps
 
 
+@explained
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """Falls as a power of the step: rate / (1 + decay t)^power.
@@ -148,6 +153,7 @@ class InverseScaling(Schedule):
 
 
 @renamed(min_lr="minimum")
+@explained
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """Falls along half a cosine from `rate` to `min_lr`, which it keeps from t = `steps` on.
@@ -175,6 +181,7 @@ class Cosine(Schedule):
 
 
 @renamed(pct_start="rise")
+@explained
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """Rises to `maximum` in the first `pct_start` of the steps, then falls far below its start.
@@ -214,6 +221,7 @@ class OneCycle(Schedule):
         return np.where(steps < top, rising, falling)
 
 
+@explained
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """Rises in a straight line over the first `steps`, then goes on as `then` from its own start.

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer", "tables"),
+        ("threads", "rules", "sanitizer", "tables", "arguments"),
         ("storage",),
         ("initializers", "schedules"),
         ("optimizers", "losses"),

@@ -15,6 +15,8 @@ from sklearn.utils.multiclass import (
 )
 
 from fastnn.estimators.files import opened
+from fastnn.rules.table import loss_row
+from fastnn.training.trainer import Trainer
 
 _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
@@ -250,3 +252,8 @@ class Labels:
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
                 f"'y' has {classes}."
             )
+
+
+def threshold_of(trainer: Trainer) -> float:
+    """Return above which output a label is there: half way between the targets, 0 in log odds."""
+    return 0.5 if loss_row(trainer.loss).targets == "real" else 0.0

@@ -14,11 +14,12 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows, refuse_negative_counts
 from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.files import ScoredNumbers, opened
-from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
+from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text, threshold_of
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
@@ -46,6 +47,7 @@ def _keep(estimator: Any, parameters: dict[str, Any]) -> None:
     vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
 
 
+@explained
 class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     """Tell classes apart by a network of hidden layers: scikit-learn's class, several times faster.
 
@@ -299,7 +301,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
         raw = self._raw(self._check_X(X))
-        return self._labels.decode(raw, _threshold(self._trainer))
+        return self._labels.decode(raw, threshold_of(self._trainer))
 
     def _check_probabilistic(self) -> bool:
         if self.loss not in PROBABILISTIC:
@@ -389,7 +391,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         labels = self._labels
         right = labels.coded(rows.y)
         return lambda trainer: accuracy(
-            labels.found(trainer.forward(X), _threshold(trainer)) == right,
+            labels.found(trainer.forward(X), threshold_of(trainer)) == right,
             rows.sample_weight,
         )
 
@@ -397,11 +399,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         return self._labels.kind == "binary"  # as scikit-learn, which means to for several classes
 
 
-def _threshold(trainer: Trainer) -> float:
-    """Return above which output a label is there: half way between the targets, 0 in log odds."""
-    return 0.5 if loss_row(trainer.loss).targets == "real" else 0.0
-
-
+@explained
 class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     """Predict numbers by a network of hidden layers: scikit-learn's class, several times faster.
 

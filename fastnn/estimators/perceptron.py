@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.linear_model import Perceptron as Theirs
 
+from fastnn.arguments import explained
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.linear import Penalty
 from fastnn.estimators.sgd import LinearClassifier
@@ -17,6 +18,7 @@ from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 
 
+@explained
 class Perceptron(LinearClassifier):
     """A linear classifier that learns from its mistakes: scikit-learn's class, and more.
 

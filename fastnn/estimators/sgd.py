@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.arguments import explained
 from fastnn.errors import shown
 from fastnn.estimators.base import Rows, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
@@ -260,6 +261,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
 
 
+@explained
 class SGDClassifier(LinearClassifier):
     """Linear classifiers by stochastic gradient descent: scikit-learn's class, and more.
 
@@ -474,6 +476,7 @@ class SGDClassifier(LinearClassifier):
         return to_theirs(self, TheirClassifier)
 
 
+@explained
 class SGDRegressor(ScoredNumbers, LinearModel):
     """Linear regression by stochastic gradient descent: scikit-learn's class, and more.
 

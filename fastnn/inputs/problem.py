@@ -136,16 +136,25 @@ class Problem:
     def _check_settings(self) -> None:
         """Raise `InvalidInput` for a setting out of range, or one that no version has taken."""
         if not isinstance(self.network, Network):
-            raise InvalidInput(f"network must be a Network, not {shown(self.network)}")
+            raise InvalidInput(
+                f"network must be a Network, not {shown(self.network)}; one has a number of inputs "
+                "and a list of layers, as in Network(784, [Dense(10)])"
+            )
+        if _names_optimizer(self.loss):
+            raise InvalidInput(
+                f"loss comes before the optimizer, and {shown(self.loss)} is none; give both by "
+                'name: Trainer(network, loss="mse", optimizer=Adam())'
+            )
         if not isinstance(self.loss, KINDS):
             loss = rule_of("loss", self.loss, LOSSES, self.network.outputs)
             object.__setattr__(self, "loss", loss)
         if not isinstance(self.optimizer, Optimizer):
             known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
             raise InvalidInput(
-                f"optimizer must be one of {known}, such as SGD(0.1), not {shown(self.optimizer)}"
+                f"optimizer must be one of {known}, such as SGD(0.1) or Adam(), not "
+                f"{shown(self.optimizer)}"
             )
-        if isinstance(self.batch_size, str):
+        if isinstance(self.batch_size, str) or self.batch_size is None:
             raise InvalidInput(
                 f"batch_size must be a whole number of at least 1, not {shown(self.batch_size)}; "
                 "for one update an epoch from all rows (batch gradient descent), give len(X)"
@@ -473,6 +482,13 @@ class EpochResult(NamedTuple):
     def of(self, series: str) -> float:
         """Return what the history will have of this epoch in a series; NaN where it has nothing."""
         return self.loss if series == "loss" else self.measured.get(series, math.nan)
+
+
+def _names_optimizer(value: Any) -> bool:
+    """Return whether what is given as a loss is an optimizer, or the name of one."""
+    names = {kind.__name__.lower() for kind in OPTIMIZERS}
+    kinds = (Optimizer, type)
+    return isinstance(value, kinds) or isinstance(value, str) and value.lower() in names
 
 
 def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:

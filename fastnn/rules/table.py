@@ -210,6 +210,7 @@ def loss_row(loss: Any) -> Loss:
 # What other libraries call what is known here by a name that is spelled otherwise.
 _ELSEWHERE = {
     "linear": "identity",
+    "none": "identity",
     "swish": "silu",
     "logistic": "sigmoid",
     "heaviside": "step",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.data import Data, check_features, check_outcomes
 from fastnn.inputs.parameters import from_tensors, start_slots, to_tensors
@@ -55,6 +56,7 @@ _MEMBER = {"problem", "target", "view", "feature_names", "epoch", "score"}
 _ROOM = 1e-6  # by how much the weights in a file may sum to something else than 1
 
 
+@explained
 class Ensemble:
     """Networks whose predictions are averaged with weights.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, WorkerFailed, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
@@ -55,6 +56,7 @@ Scoring = str | Callable[..., Any] | None
 Patience = int | Callable[[int], int] | None
 
 
+@explained
 def train_population(
     trainers: Trainer | Iterable[Trainer],
     X: Any,

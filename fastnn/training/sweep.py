@@ -9,6 +9,7 @@ from itertools import accumulate
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, WorkerFailed, number, true_or_false, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 
+@explained
 def sweep(
     make: Trainer | Callable[..., Trainer],
     X: Any,

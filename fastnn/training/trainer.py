@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, TrainerBusy, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 _SGD = SGD(0.1)  # frozen, so every trainer may have it
 
 
+@explained
 class Trainer(Adjustable, Convertible, Inspectable):
     """Trains a network by minibatch SGD, and predicts with it.
 
@@ -221,6 +223,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         super().__init_subclass__(**settings)
         cls._closed = False
 
+    @explained
     def fit(
         self,
         X: Any,

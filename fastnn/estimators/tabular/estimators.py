@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite
 
+from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import Labels, ScoredLabels
@@ -31,6 +32,7 @@ _LABELS = (str, int, float, bool)  # that a file can keep
 _LEAST = float(np.finfo(np.float32).tiny)  # probability, for its logarithm
 
 
+@explained
 class TabularClassifier(ScoredLabels, TabularEstimator):
     """Tell the rows of a table apart by a population of small networks.
 
@@ -254,6 +256,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
             raise CorruptFile("a classifier needs at least two classes")
 
 
+@explained
 class TabularRegressor(ScoredNumbers, TabularEstimator):
     """Predict a number for each row of a table by a population of small networks.
 

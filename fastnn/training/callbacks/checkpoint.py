@@ -9,6 +9,7 @@ from pathlib import Path
 from signal import Signals as SignalNumber
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, InvalidInput, true_or_false, whole
 from fastnn.storage import tensor_file
 from fastnn.storage.checkpoint_files import Place, place_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 
+@explained
 @dataclass
 class Checkpoint(Bundled):
     """Save the trainer as it goes, so that `Trainer.resume` goes on after a kill, to the same bits.

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
 from fastnn.storage.tensor_file import check_writable, family_errors, regular_file
 from fastnn.storage.whole_files import write_whole
@@ -22,6 +23,7 @@ _COLUMNS = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "
 _START = ",".join(("epoch", *_COLUMNS))  # of the first line; names of metrics follow
 
 
+@explained
 @dataclass
 class CSVLogger(Bundled):
     """Write the history to a file of comma-separated values, one row an epoch, as it grows.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, number, true_or_false, whole
 from fastnn.inputs.parameters import from_tensors, to_tensors
 from fastnn.storage.old_settings import renamed
@@ -40,6 +41,7 @@ class _Epoch(NamedTuple):
 
 
 @renamed(min_delta="minimum_change")
+@explained
 @dataclass
 class EarlyStopping(Bundled):
     """Stop training when what is watched gets no better, and go back to the best epoch.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastnn.arguments import explained
 from fastnn.errors import number, whole
 from fastnn.storage.old_settings import renamed
 from fastnn.training.callbacks.bundled import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @renamed(min_lr="minimum")
+@explained
 @dataclass(frozen=True)
 class ReduceOnPlateau(Bundled):
     """Multiply the learning rate by `factor` whenever what is watched gets no better.

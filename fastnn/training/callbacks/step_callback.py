@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, TrainerBusy, shown, whole
 from fastnn.inputs.parameters import Parameters, copy_of
 from fastnn.inputs.problem import Problem
@@ -84,6 +85,7 @@ class TrainerView(Predictor):
         self._over = True
 
 
+@explained
 @dataclass
 class StepCallback(Bundled):
     """Call a function that only reads after every n-th step, within epochs too.

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, MissingExtra, shown
 from fastnn.storage.tensor_file import family_errors
 from fastnn.storage.whole_files import try_folder
@@ -30,6 +31,7 @@ TAGS = {
 }
 
 
+@explained
 @dataclass
 class TensorBoard(Bundled):
     """Write a point an epoch to the curves that TensorBoard shows: ``tensorboard --logdir ...``.

@@ -1,0 +1,254 @@
+"""What is said of arguments that a call does not take: where they belong, or their names here.
+
+Whoever knows PyTorch, Keras or scikit-learn writes ``Adam(lr=0.1)`` or ``Trainer(network,
+epochs=5)``. `explained` turns Python's TypeError for that into one that says what to write. Where
+all is well it costs the call of a function; signatures stay what they are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from fastnn.errors import UnknownArgument
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+# What settings are called elsewhere, and here: the first that a call takes, or several together.
+_RATE = "learning_rate_init", "eta0", "learning_rate", "rate", "maximum"
+_EPOCHS = "max_iter", "epochs"
+_NAMES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("lr", "eta", "eta0", "learning_rate", "step_rate", "initial_lr"), _RATE),
+    **dict.fromkeys(("base_lr", "max_lr", "initial_learning_rate", "learning_rate_init"), _RATE),
+    **dict.fromkeys(("epoch", "n_epochs", "num_epochs", "max_epochs", "nb_epoch"), _EPOCHS),
+    **dict.fromkeys(("n_iter", "max_iter", "iterations", "num_iterations", "epochs"), _EPOCHS),
+    **dict.fromkeys(("kernel_regularizer", "regularizer", "regularization"), ("l2",)),
+    **dict.fromkeys(("reg", "reg_lambda", "lambda_l2"), ("l2",)),
+    **dict.fromkeys(("batchsize", "batch", "minibatch_size", "mini_batch_size"), ("batch_size",)),
+    **dict.fromkeys(("betas",), ("beta1 beta2", "beta_1 beta_2")),
+    **dict.fromkeys(("beta_1", "b1"), ("beta1",)),
+    **dict.fromkeys(("beta_2", "b2"), ("beta2",)),
+    **dict.fromkeys(("beta1",), ("beta_1",)),
+    **dict.fromkeys(("beta2",), ("beta_2",)),
+    **dict.fromkeys(("rho",), ("decay",)),
+    **dict.fromkeys(("eps",), ("epsilon",)),
+    **dict.fromkeys(("momentum_decay",), ("momentum",)),
+    **dict.fromkeys(("seed", "random_state", "random_seed", "rng"), ("random_state", "seed")),
+    **dict.fromkeys(("device", "backend", "target"), ("target",)),
+    **dict.fromkeys(("n_jobs", "num_threads", "n_threads", "workers"), ("threads", "n_jobs")),
+    **dict.fromkeys(("solver", "optim"), ("optimizer",)),
+    **dict.fromkeys(("criterion", "loss_fn", "loss_function", "objective", "cost"), ("loss",)),
+    **dict.fromkeys(("model", "net", "layers"), ("network",)),
+    **dict.fromkeys(("hidden", "hidden_units", "architecture"), ("hidden_layer_sizes", "layers")),
+    **dict.fromkeys(("input_dim", "input_shape", "input_size", "in_features"), ("inputs",)),
+    **dict.fromkeys(("n_inputs", "n_features", "in_dim", "input"), ("inputs",)),
+    **dict.fromkeys(("out_features", "output_dim", "outputs", "neurons", "nodes"), ("units",)),
+    **dict.fromkeys(("n_units", "num_units", "size", "dim", "width"), ("units",)),
+    **dict.fromkeys(("use_bias", "fit_intercept"), ("bias",)),
+    **dict.fromkeys(("bias",), ("fit_intercept",)),
+    **dict.fromkeys(("kernel_initializer", "initializer", "initialiser"), ("init",)),
+    **dict.fromkeys(("weight_init", "kernel_init", "weights_init"), ("init",)),
+    **dict.fromkeys(("bias_initializer", "bias_initialiser"), ("bias_init",)),
+    **dict.fromkeys(("kernel_constraint", "maxnorm"), ("max_norm",)),
+    **dict.fromkeys(("act", "activation_fn", "activation_function"), ("activation",)),
+    **dict.fromkeys(("nonlinearity", "func"), ("activation",)),
+    **dict.fromkeys(("negative_slope", "slope"), ("alpha",)),
+    **dict.fromkeys(("p", "dropout", "dropout_rate", "prob", "keep_prob"), ("rate", "dropout")),
+    **dict.fromkeys(("restore_best_weights",), ("restore_best",)),
+    **dict.fromkeys(("save_best_only",), ("best",)),
+    **dict.fromkeys(("filepath", "filename", "file", "save_path"), ("path",)),
+    **dict.fromkeys(("log_dir", "logdir", "folder", "directory"), ("folder", "path")),
+    **dict.fromkeys(("min_delta", "tol", "threshold"), ("min_delta", "threshold")),
+    **dict.fromkeys(("patience",), ("n_iter_no_change",)),
+    **dict.fromkeys(("n_iter_no_change", "early_stopping_rounds"), ("patience",)),
+    **dict.fromkeys(("step_size", "decay_steps", "period", "freq"), ("every", "steps")),
+    **dict.fromkeys(("T_max", "total_steps", "num_steps", "n_steps", "warmup_steps"), ("steps",)),
+    **dict.fromkeys(("gamma", "decay_rate"), ("factor",)),
+    **dict.fromkeys(("eta_min", "end_lr", "minimum_lr"), ("min_lr",)),
+    **dict.fromkeys(("power_t",), ("power",)),
+    **dict.fromkeys(("n_estimators", "n_models"), ("n_members",)),
+    **dict.fromkeys(("estimators", "models", "trainers", "networks"), ("members", "trainers")),
+    **dict.fromkeys(("clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
+    **dict.fromkeys(("clipvalue", "clip"), ("clip_value",)),
+    **dict.fromkeys(("eval_set", "valid_set", "validation"), ("validation_data",)),
+    **dict.fromkeys(("weights", "sample_weights", "weight"), ("sample_weight",)),
+    **dict.fromkeys(("categorical", "cat_features"), ("categorical_features",)),
+    **dict.fromkeys(("categorical_feature", "cat_cols"), ("categorical_features",)),
+    **dict.fromkeys(("nesterovs_momentum",), ("nesterov",)),
+    **dict.fromkeys(("nesterov",), ("nesterovs_momentum",)),
+}
+
+# Where settings belong that a call does not have; {} stands for the name.
+_OPTIMIZER = "it is the optimizer's: Trainer(network, optimizer=SGD({}=...))"
+_ADAM = "it is a setting of Adam: Trainer(network, optimizer=Adam({}=...))"
+_TRAINER = "it is a setting of the trainer: Trainer(network, {}=...)"
+_FIT = "it is an argument of fit: trainer.fit(X, y, {}=...)"
+_LAYER = "it is a setting of a layer: Dense(10, {}=...)"
+_INPUTS = (
+    "inputs are a network's, Network(4, [...]), and each layer takes what the one before gives"
+)
+_NO_FEATURES = "it takes as many numbers as come in; leave it out"
+_PLACES: dict[str, str] = {
+    **dict.fromkeys(("learning_rate", "momentum", "nesterov", "ema"), _OPTIMIZER),
+    **dict.fromkeys(("beta1", "beta2", "epsilon"), _ADAM),
+    **dict.fromkeys(("l1", "l2"), "penalties are set for a layer or for all: Dense(10, {0}=...), "
+                    "Trainer(network, {0}=...)"),
+    "weight_decay": "AdamW(weight_decay=...) and Lion(weight_decay=...) have it; the penalty "
+                    "l2/2 sum W^2, which PyTorch's SGD and Adam call weight_decay, is "
+                    "Dense(10, l2=...) or Trainer(network, l2=...)",
+    "amsgrad": "no optimizer here has that variant; leave it out",
+    "dampening": "no optimizer here has it; leave it out",
+    "schedule": "a schedule stands for the rate: SGD(schedules.Cosine(0.1, steps=1000))",
+    **dict.fromkeys(("batch_size", "loss", "optimizer", "shuffle", "seed", "threads"), _TRAINER),
+    **dict.fromkeys(("clip_norm", "clip_value", "dtype", "precision", "target"), _TRAINER),
+    **dict.fromkeys(("label_smoothing", "ignore_nan", "on_divergence"), _TRAINER),
+    **dict.fromkeys(("epochs", "validation_data", "sample_weight", "callbacks", "restarts"), _FIT),
+    **dict.fromkeys(("metrics", "verbose", "progress", "executor"), _FIT),
+    **dict.fromkeys(("validation_split", "validation_fraction", "val_split"), "no rows are set "
+                    "aside; give some apart: trainer.fit(X, y, validation_data=(X_new, y_new))"),
+    "class_weight": "weights are those of rows: trainer.fit(X, y, sample_weight=...)",
+    **dict.fromkeys(("early_stopping", "patience", "monitor"), "it is that of a callback: "
+                    "trainer.fit(X, y, callbacks=EarlyStopping(patience=...))"),
+    **dict.fromkeys(("activation", "units", "init", "bias", "alpha", "max_norm"), _LAYER),
+    **dict.fromkeys(("trainable", "bias_init", "rate_factor"), _LAYER),
+    "dropout": "it is a layer of its own, behind another one: [Dense(10), Dropout(0.2), ...]",
+    **dict.fromkeys(("batch_norm", "batchnorm", "normalize"), "norms are layers of their own: "
+                    "[Dense(10, bias=False), BatchNorm(activation=\"relu\"), ...]"),
+    "inputs": _INPUTS,
+    **dict.fromkeys(("normalized_shape", "num_features"), _NO_FEATURES),
+    **dict.fromkeys(("affine", "elementwise_affine", "center", "scale"), "gamma and beta are "
+                    "always there; leave it out"),
+    "network": "it belongs to the trainer: Trainer(network)",
+}  # fmt: skip
+
+# Of estimators, whose settings are all in one place.
+_PENALTY = "alpha is the strength of the penalty"
+_OF_ESTIMATORS: dict[str, str] = {
+    "C": "alpha takes its place, in linear models 1 / (C * len(X))",
+    **dict.fromkeys(("l2", "weight_decay", "reg_lambda", "regularization"), _PENALTY),
+}
+_OF_TABLES: dict[str, str] = {
+    **dict.fromkeys(("learning_rate", "batch_size", "hidden_layer_sizes", "optimizer", "alpha",
+                     "activation", "dropout"), "members choose theirs; MLPClassifier and "
+                    "MLPRegressor have it"),
+    **dict.fromkeys(("max_depth", "min_samples_leaf", "num_leaves", "max_features", "criterion"),
+                    "it is a setting of trees, and members are networks; leave it out"),
+    "early_stopping": "members always stop early; n_iter_no_change says when",
+}  # fmt: skip
+
+# How it is called, where something is missing or at another's place.
+_EXAMPLES = {
+    "Network": 'Network(784, [Dense(128, "relu"), Dense(10)])',
+    "Trainer": "Trainer(Network(784, [Dense(10)]), optimizer=SGD(0.1), batch_size=32)",
+    "Trainer.fit": "trainer.fit(X, y, epochs=5)",
+    "Trainer.evaluate": "trainer.evaluate(X, y)",
+    "Dense": 'Dense(10, "relu")',
+    "Dropout": "Dropout(0.2)",
+    "SGD": "SGD(0.1, momentum=0.9)",
+    "AveragedSGD": "AveragedSGD(0.1)",
+    "StepDecay": "StepDecay(0.1, every=1000)",
+    "Exponential": "Exponential(0.1, factor=0.999)",
+    "Cosine": "Cosine(0.1, steps=1000)",
+    "OneCycle": "OneCycle(0.1, steps=1000)",
+    "WarmUp": "WarmUp(100, then=0.1)",
+    "EarlyStopping": 'EarlyStopping(5, "validation_loss")',
+    "Checkpoint": 'Checkpoint("checkpoints")',
+    "CSVLogger": 'CSVLogger("history.csv")',
+    "TensorBoard": 'TensorBoard("runs")',
+    "StepCallback": "StepCallback(function, every=100)",
+    "Ensemble": "Ensemble([trainer, another])",
+}
+
+
+def explained(what: Decorated) -> Decorated:
+    """Have a class, or a function, say of arguments that it does not take where they belong.
+
+    `what` is a class with an `__init__` of its own, such as a dataclass, or a function.
+
+    >>> @explained
+    ... def train(X, epochs=5):
+    ...     return epochs
+    >>> train(0, n_epochs=3)
+    Traceback (most recent call last):
+        ...
+    fastnn.errors.UnknownArgument: train has no n_epochs: it is called epochs here
+    """
+    kind: Any = what
+    if isinstance(what, type):
+        kind.__init__ = _explaining(kind.__init__, what.__name__)
+        return what
+    return _explaining(kind, kind.__qualname__)
+
+
+def _explaining(plain: Any, owner: str) -> Any:
+    @functools.wraps(plain)
+    def call(*args: Any, **settings: Any) -> Any:
+        try:
+            return plain(*args, **settings)
+        except TypeError as error:
+            trace = error.__traceback__
+            if trace is None or trace.tb_next is not None:  # not of the call, but from within
+                raise
+            raise UnknownArgument(_advice(owner, plain, args, settings)) from None
+
+    return call
+
+
+def _advice(owner: str, plain: Any, args: tuple[Any, ...], settings: Mapping[str, Any]) -> str:
+    """Return what is said of a call whose arguments are not those of the signature."""
+    parameters = inspect.signature(plain).parameters
+    skipped = next(iter(parameters), "") == "self"
+    known = [each for each in parameters if each != "self"]
+    unknown = [name for name in settings if name not in parameters]
+    if unknown:
+        return "; ".join(f"{owner} has no {name}: {_where(owner, name, known)}" for name in unknown)
+    places = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    twice = [name for name in places[: len(args)] if name in settings]
+    due = [
+        name
+        for name in places[len(args) :]
+        if name not in settings and parameters[name].default is inspect.Parameter.empty
+    ]
+    places = places[skipped:]
+    if twice:
+        said = f"{owner} is given {_listed(twice)} twice, by its place and by its name"
+    elif due:
+        said = f"{owner} needs {_listed(due)}"
+    else:
+        given = len(args) - skipped
+        said = f"{owner} takes {len(places)} arguments by their places at most, not {given}"
+    order = f"it takes {_listed(known)}{', in this order' if len(known) > 1 else ''}"
+    return f"{said}; {order}{f', as in {_EXAMPLES[owner]}' if owner in _EXAMPLES else ''}"
+
+
+def _where(owner: str, name: str, known: list[str]) -> str:
+    """Return what to do about an argument that is unknown: its name here, or where it belongs."""
+    names = _NAMES.get(name, ())
+    for here in names:
+        if set(here.split()) <= set(known):
+            return f"it is called {_listed(here.split())} here"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    if near:
+        return f"did you mean {near[0]}?"
+    for places in _places_for(owner, known):
+        for each in (name, *names):
+            if each in places:
+                return places[each].format(each)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    return f"{hint} takes {_listed(known)}"
+
+
+def _places_for(owner: str, known: list[str]) -> Iterable[Mapping[str, str]]:
+    """Return the tables of places that hold for a call."""
+    if "n_members" in known:
+        return _OF_TABLES, _OF_ESTIMATORS
+    return (_OF_ESTIMATORS,) if "random_state" in known else (_PLACES,)
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as a sentence has them."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

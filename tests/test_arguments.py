@@ -1,0 +1,231 @@
+"""Settings that are misspelt, or belong elsewhere, are refused with what to write."""
+
+import copy
+import dataclasses
+import inspect
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import (
+    SGD,
+    Adam,
+    AdamW,
+    BatchNorm,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    Ensemble,
+    InvalidInput,
+    LayerNorm,
+    Network,
+    Trainer,
+    UnknownArgument,
+    arguments,
+    schedules,
+)
+
+NETWORK = Network(2, [Dense(3), Dense(2)])
+X, Y = np.zeros((4, 2)), np.arange(4) % 2
+
+
+def trainer():
+    return Trainer(NETWORK, target="numpy")
+
+
+CASES = {
+    "SGD has no l2: penalties are .*: Dense(10, l2=...), Tr": lambda: SGD(0.1, l2=1),
+    "SGD has no lr: it is called learning_rate here": lambda: SGD(lr=0.1),
+    "SGD needs learning_rate; it takes learning_rate, momentum,": lambda: SGD(),
+    "SGD takes 3 arguments by their places at most, not 4": lambda: SGD(0.1, 0.9, True, 0.1),
+    "SGD has no weight_decay: AdamW(weight_decay=...)": lambda: SGD(0.1, weight_decay=1e-4),
+    "Adam has no betas: it is called beta1 and beta2 here": lambda: Adam(betas=(0.9, 0.99)),
+    "Adam has no eps: it is called epsilon here": lambda: Adam(1e-3, eps=1e-8),
+    "AdamW has no amsgrad: no optimizer here has": lambda: AdamW(amsgrad=True),
+    "Trainer has no weight_decay: .*Trainer(network, l2=...)": lambda: Trainer(
+        NETWORK, weight_decay=1e-4
+    ),
+    "Trainer has no learning_rate: it is the optimizer's: Trainer(network, optimizer=SGD(lea": (
+        lambda: Trainer(NETWORK, learning_rate=0.1)
+    ),
+    "Trainer has no lr: it is the optimizer's: Trainer(network, opt": lambda: Trainer(
+        NETWORK, lr=0.1
+    ),
+    "Trainer has no momentum: it is the optimizer's": lambda: Trainer(NETWORK, momentum=0.9),
+    "Trainer has no epochs: it is an argument of fit": lambda: Trainer(NETWORK, epochs=5),
+    "Trainer has no max_iter: it is an argument of fit: trainer.fit(X, y, epochs=...)": (
+        lambda: Trainer(NETWORK, max_iter=5)
+    ),
+    "Trainer has no optimiser: did you mean optimizer?": lambda: Trainer(NETWORK, optimiser=1),
+    "Trainer has no a: it takes network, loss, .*; Trainer has no lr: it is": lambda: Trainer(
+        NETWORK, a=1, lr=2
+    ),
+    "Trainer has no device: it is called target here": lambda: Trainer(NETWORK, device="cuda"),
+    "Trainer has no random_state: it is called seed here": lambda: Trainer(NETWORK, random_state=0),
+    "Trainer needs network; it takes network, loss, optimizer": lambda: Trainer(),
+    "Trainer.fit has no batch_size: it is a setting of the trainer: Trainer(network, batch_s": (
+        lambda: trainer().fit(X, Y, batch_size=32)
+    ),
+    "Trainer.fit has no validation_split: .*validation_data=(X_new": lambda: trainer().fit(
+        X, Y, validation_split=0.2
+    ),
+    "Trainer.fit needs y; it takes X, y, epochs": lambda: trainer().fit(X),
+    "Network needs layers; .*as in Network(784, [Dense(128": lambda: Network([3, 4, 1]),
+    "Network takes 2 arguments by their places at most, not 3": lambda: Network(3, 4, 1),
+    "Network has no input_dim: it is called inputs here": lambda: Network(input_dim=3, layers=[]),
+    "Dense has no activaton: did you mean activation?": lambda: Dense(3, activaton="relu"),
+    "Dense has no input_shape: inputs are a network's": lambda: Dense(3, input_shape=(4,)),
+    "Dense has no use_bias: it is called bias here": lambda: Dense(3, use_bias=False),
+    "Dense has no dropout: it is a layer of its own": lambda: Dense(3, dropout=0.2),
+    "Dropout has no p: it is called rate here": lambda: Dropout(p=0.2),
+    "LayerNorm has no normalized_shape: it takes as many": lambda: LayerNorm(normalized_shape=3),
+    "BatchNorm has no eps: it is called epsilon here": lambda: BatchNorm(eps=1e-3),
+    "EarlyStopping is given patience twice, by": lambda: EarlyStopping("val_loss", patience=3),
+    "EarlyStopping has no restore_best_weights: it is called restore_best": lambda: EarlyStopping(
+        restore_best_weights=True
+    ),
+    "StepDecay has no step_size: it is called every here": lambda: schedules.StepDecay(
+        0.1, step_size=30
+    ),
+    "Cosine has no T_max: it is called steps here": lambda: schedules.Cosine(0.1, T_max=10),
+    "Ensemble has no n_estimators: it takes members, weights": lambda: Ensemble(n_estimators=5),
+    "sweep has no lr: it is the optimizer's": lambda: fastnn.sweep(trainer(), X, Y, lr=[0.1]),
+    "train_population has no n_epochs: it is called epochs": lambda: fastnn.train_population(
+        trainer(), X, Y, n_epochs=3
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_a_call_says_what_to_write(text):
+    pattern = re.escape(text).replace(r"\.\*", ".*")
+    with pytest.raises(UnknownArgument, match=pattern) as caught:
+        CASES[text]()
+    assert isinstance(caught.value, TypeError) and isinstance(caught.value, InvalidInput)
+    assert caught.value.__suppress_context__
+
+
+OF_ESTIMATORS = {
+    "MLPClassifier has no lr: it is called learning_rate_init here": {"lr": 0.1},
+    "MLPClassifier has no epochs: it is called max_iter here": {"epochs": 3},
+    "MLPClassifier has no hidden_layers: did you mean hidden_layer_sizes?": {"hidden_layers": 3},
+    "MLPRegressor has no weight_decay: alpha is the strength of the pen": {"weight_decay": 1.0},
+    "SGDClassifier has no C: alpha takes its place": {"C": 1.0},
+    "SGDRegressor has no lr: it is called eta0 here": {"lr": 0.1},
+    "Perceptron has no seed: it is called random_state here": {"seed": 1},
+    "TabularClassifier has no n_estimators: it is called n_members here": {"n_estimators": 3},
+    "TabularClassifier has no learning_rate: members choose theirs": {"learning_rate": 0.1},
+    "TabularRegressor has no max_depth: it is a setting of trees": {"max_depth": 3},
+}
+
+
+@pytest.mark.parametrize("text", OF_ESTIMATORS)
+def test_an_estimator_says_what_to_write(text):
+    pytest.importorskip("sklearn", "1.6")
+    with pytest.raises(UnknownArgument, match=re.escape(text)):
+        getattr(fastnn, text.split()[0])(**OF_ESTIMATORS[text])
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Dense("relu", 3), "units of a Dense layer come first, .*: Dense(10, 'relu')"),
+        (lambda: Dense(3, 4), "Dense(10), and as inputs what the layer before it gives; 4 is no"),
+        (lambda: Dense(3, None), "unknown activation None; did you mean 'identity'?"),
+        (lambda: Network(Dense(4), Dense(1)), "; its layers follow as a list: Network(784, ["),
+        (lambda: Network((3,), [Dense(1)]), "not (3,); its layers follow as a list: Network("),
+        (lambda: Network(3, [4, 1]), "not 4; one of 4 units is Dense(4)"),
+        (lambda: Network(3, [Dense(3), "relu"]), "a setting of its layer: Dense(10, 'relu')"),
+        (lambda: Network(3, [Dense]), "write its settings: Dense(10)"),
+        (lambda: LayerNorm(64), "write LayerNorm() without 64, which would be its epsilon"),
+        (lambda: BatchNorm(np.int64(64)), "write BatchNorm() without"),
+        (
+            lambda: Trainer([2, 3, 1]),
+            "not [2, 3, 1]; one has a number of inputs and",
+        ),
+        (lambda: Trainer(NETWORK, batch_size=None), "not None; for one update an epoch from all"),
+        (lambda: Trainer(NETWORK, "adam"), "loss comes before the optimizer, and 'adam' is none"),
+        (lambda: Trainer(NETWORK, SGD(0.1)), "loss comes before the optimizer, and SGD(learning_"),
+        (lambda: Trainer(NETWORK, optimizer="adam"), "such as SGD(0.1) or Adam(), not 'adam'"),
+    ],
+)
+def test_a_value_at_the_place_of_another_says_what_belongs_there(make, text):
+    with pytest.raises(InvalidInput, match=re.escape(text).replace(r"\.\*", ".*")):
+        make()
+
+
+def public_calls():
+    """Return all classes and functions that users call, by name, but errors and results."""
+    results = {"History", "Snapshot", "Scaling"}
+    names = {*fastnn.__all__, *fastnn._ESTIMATORS} - results
+    found = {name: getattr(fastnn, name) for name in names}
+    kinds = "Constant StepDecay Exponential InverseScaling Cosine OneCycle WarmUp"
+    found |= {name: getattr(schedules, name) for name in kinds.split()}
+    found["Trainer.fit"] = Trainer.fit
+    return {
+        name: what
+        for name, what in found.items()
+        if callable(what)
+        and not inspect.isabstract(what)
+        and not (isinstance(what, type) and issubclass(what, BaseException))
+    }
+
+
+def test_every_public_call_explains_and_every_advice_is_true():
+    pytest.importorskip("sklearn", "1.6")
+    calls = public_calls()
+    signatures = {name: inspect.signature(what).parameters for name, what in calls.items()}
+    signatures["fit"] = signatures["Trainer.fit"]
+    known = {*arguments._NAMES, *arguments._PLACES, *arguments._OF_ESTIMATORS, "no_such_setting"}
+    advised = re.compile(r"(\w+)\((?:[^()]*, )?(\w+)=")
+    for owner, what in calls.items():
+        for name in known - {*signatures[owner]}:
+            with pytest.raises(UnknownArgument) as caught:
+                what(**{name: 0})
+            said = str(caught.value)
+            assert said.startswith(f"{owner} has no {name}: "), said
+            for kind, setting in advised.findall(said):
+                assert setting in signatures[kind], said
+            called = re.search(r"called (\w+)(?: and (\w+))? here", said)
+            assert called is None or {*filter(None, called.groups())} <= {*signatures[owner]}
+    assert set(arguments._EXAMPLES) <= {*calls, "Trainer.evaluate"}
+
+
+def test_signatures_stay_what_they_are_and_so_does_what_is_made():
+    clone = pytest.importorskip("sklearn.base").clone
+    for what in public_calls().values():
+        kinds = {each.kind for each in inspect.signature(what).parameters.values()}
+        assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
+    model = fastnn.MLPClassifier((3,), alpha=0.5)
+    assert clone(model).get_params() == model.get_params() and len(model.get_params()) > 30
+    for value in (Dense(3, "relu", l2=0.1), Adam(0.1, ema=0.5), NETWORK, schedules.Constant(0.1)):
+        assert copy.copy(value) == value == pickle.loads(pickle.dumps(value))
+        assert dataclasses.replace(value) == value and hash(value) == hash(copy.deepcopy(value))
+        with pytest.raises(UnknownArgument, match="has no colour"):
+            dataclasses.replace(value, colour=3)
+
+
+def test_what_is_raised_within_a_call_comes_out_as_it_is():
+    error = TypeError("within")
+
+    @arguments.explained
+    def within(a):
+        raise error
+
+    with pytest.raises(TypeError, match="within") as caught:
+        within(1)
+    assert caught.value is error
+    with pytest.raises(UnknownArgument, match="within.* needs a; it takes a$"):
+        within()
+
+    class Mine(Trainer):
+        def __init__(self, width, **settings):
+            super().__init__(Network(2, [Dense(width), Dense(2)]), **settings)
+
+    with pytest.raises(UnknownArgument, match="Trainer has no lr"):
+        Mine(3, lr=0.1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'width'"):
+        Mine()
