@@ -26,11 +26,11 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT
 from fastnn.targets.cpu.llvm.vectors import INT64, llvm_real, loop
 from fastnn.targets.cpu.plan import LIST_SLACK
 from fastnn.targets.cpu.products.gemm import make_gemm
-from fastnn.targets.cpu.tiling import MOST_LOOK_ROWS
+from fastnn.targets.cpu.tiling import LOOK_ROWS
 from fastnn.targets.layout import Layout
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-ROWS = MOST_LOOK_ROWS  # rows that are read in place at a time
+ROWS = LOOK_ROWS  # rows that are read in place at a time
 # Independent sums, more than latency times units of any processor; together with what each is
 # multiplied by they stay in its registers.
 CHAINS = 12 if few_registers() else 16

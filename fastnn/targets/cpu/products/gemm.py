@@ -32,6 +32,9 @@ ZERO, ONE = np.int64(0), np.int64(1)
 SPLIT_ROWS = 6
 SHORTER = 4, 2, 1  # rows of the tiles for what full ones leave
 ROW_BLOCK = 96  # rows whose parts of A and C stay in the second-level cache while B passes
+# Rows of B that pass over the few rows that are read in place at a time, from the second-level
+# cache, in which these lie as well: to go on with a tile costs more than to read B from there.
+IN_PLACE_K_BLOCK = 832
 
 
 def _lanes(dtype: np.dtype) -> int:
@@ -281,6 +284,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     )
     itemsize, tile, panel_bytes = dtype.itemsize, shape.rows, panel * dtype.itemsize
     block_panels = max(1, K_BLOCK_BYTES // itemsize // panel // panel)
+    in_place_panels = IN_PLACE_K_BLOCK // panel
     lists_of_odd = shape.rows_odd == shape.rows  # tiles of as many rows have lists of their own
 
     @njit(**EXACT)
@@ -346,7 +350,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
     @njit(**EXACT)
     def multiply_rows(memory, address, stride, count, k, b, n, c, rows):
         panels = (n + panel - 1) // panel
-        most, tiles = block_panels * panel, (count + tile - 1) // tile
+        most, tiles = in_place_panels * panel, (count + tile - 1) // tile
         # All tiles together ask for the rows that follow.
         later, step = address + count * stride * itemsize, count * itemsize // (tiles * panels)
         for start in range(0, k, most):
@@ -400,7 +404,7 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
         """
         row_bytes, table, panels = k * itemsize, k + LIST_SLACK, (k + panel - 1) // panel
         count = nonzero[U(whole + table + panels)]
-        parts = max(1, (count + block_panels * panel - 1) // (block_panels * panel))
+        parts = max(1, (count + in_place_panels * panel - 1) // (in_place_panels * panel))
         high = (panels + parts - 1) // parts
         for i0 in range(0, panels, high):
             i1 = min(panels, i0 + high)
