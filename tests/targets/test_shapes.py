@@ -124,11 +124,24 @@ def test_gradients_of_large_layers_are_the_numpy_targets(fast_class, case, threa
 
 
 @needs_jit
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_long_sums_over_inputs_and_over_rows_follow_the_numpy_target(fast_class, dtype):
-    # Longer than the block of a sum that stays in the first-level cache.
-    problem = problem_of(2100, [Dense(3, "tanh"), Dense(2)], batch_size=1500, dtype=dtype)
+@pytest.mark.parametrize(("units", "dtype"), [(3, "float64"), (3, "float32"), (75, "float32")])
+def test_long_sums_over_inputs_and_over_rows_follow_the_numpy_target(fast_class, units, dtype):
+    # Longer than the block of a sum that stays in a cache.
+    problem = problem_of(2100, [Dense(units, "tanh"), Dense(2)], batch_size=1500, dtype=dtype)
     assert_follows_numpy(fast_class, problem, data_of(problem, 2000))
+
+
+@needs_jit
+@pytest.mark.parametrize("batch_size", [24, 25, 48, 49, 57, 63, 64, 65, 79, 80, 81, 129])
+@pytest.mark.parametrize("columns", [1000, 9])
+def test_any_number_of_rows_shares_a_list_of_inputs(fast_class, batch_size, columns):
+    """Where all inputs are used, and where each row uses few."""
+    problem = problem_of(1000, [Dense(40, "tanh"), Dense(3)], batch_size=batch_size)
+    data = data_of(problem, 2 * batch_size + 5)
+    random = np.random.default_rng(0)
+    for row in data.X:
+        row[random.permutation(1000)[columns:]] = 0
+    assert_follows_numpy(fast_class, problem, data)
 
 
 @needs_jit

@@ -67,8 +67,8 @@ TILE_COLUMNS = 64  # of W that a tile of the update takes, so that X is read onc
 # The same, and rows of a tile, where factors are packed first, which pays by their being reused.
 PACKED_COLUMNS, PACKED_ROWS = 256, 512
 # Rows of a batch that have a list of the inputs that they use: so many of large batches, and all of
-# those that are a little larger. More would touch more pages than the first-level table of addresses
-# holds (64 to 96 entries are usual); of fewer, what is updated is read and written more often.
+# those that are a little larger. More would touch more pages than the first-level table of
+# addresses holds (64 to 96 entries are usual); of fewer, W is read and written more often.
 LOOK_ROWS, MOST_LOOK_ROWS = 64, 80
 LOOK_TILES = 20  # tiles that these rows are cut into, at most
 

@@ -36,14 +36,17 @@ from fastnn.targets.cpu.llvm.elementary import make_elementary
 from fastnn.targets.cpu.llvm.function_pointers import call_sum
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import (
+    address_of,
     atomic_add,
     atomic_load,
     atomic_store,
+    prefetch,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     BATCH,
     CAPACITY,
+    DELTA,
     FIRST_TRAINED,
     IN_PLACE,
     INFERENCE_ROWS,
@@ -53,6 +56,7 @@ from fastnn.targets.cpu.plan import (
     LAYERS,
     LAZY,
     MASK,
+    MIDDLE,
     NARROW,
     OUTPUT,
     OWN_INPUTS,
@@ -124,6 +128,8 @@ from fastnn.targets.cpu.views import (
 )
 
 NO_ORDER = np.zeros(0, np.int64)  # rows as they come
+LINE_BYTES = 64  # of a cache line
+ASKED_BYTES = 32 << 10  # of another thread's that are asked for together, at most
 
 
 def make_epoch(dtype: np.dtype) -> SimpleNamespace:
@@ -217,12 +223,30 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         if layer + 1 < head[LAYERS] and layers[layer + 1, MASK] >= 0:
             drop(job, layer + 1, first, r0, r1, p0, p1, ZERO)
 
+    @njit(**EXACT)
+    def ask(job, at, who, r0, r1):
+        """Ask for rows r0..r1 of the first layer's columns of one of two threads.
+
+        The other one of them has written these. Together they come sooner than one after another
+        as they are needed, unless they are many.
+        """
+        memory, head, n = memory_of(job), head_of(job), layers_of(job)[0, N]
+        p0, p1 = (ZERO, head[MIDDLE]) if who == 0 else (head[MIDDLE], panels_of(n))
+        if (p1 - p0) * (r1 - r0) * panel * itemsize > ASKED_BYTES:
+            return
+        for p in range(p0, p1):
+            start, width = at + p * panel * head[CAPACITY], width_of(p, n)
+            for i in range(start + r0 * width, start + r1 * width, LINE_BYTES // itemsize):
+                prefetch(address_of(memory, i))
+
     @njit(**MERGED)
     def rows_tile(job, start, first, r0, r1, me):
         """Go from layer `start` forward to the loss and back, for rows r0..r1 of the batch."""
         head, layers, numbers = head_of(job), layers_of(job), numbers_of(job)
         if start == 0:
             gather_inputs(job, first, r0, r1, ZERO)
+        elif head[MIDDLE] > 0:
+            ask(job, layers[0, OUTPUT], 1 - me, r0, r1)
         gather_targets(job, first, r0, r1, numbers[INVERSE_WEIGHT])
         for layer in range(start, head[LAYERS]):
             panels = panels_of(layers[layer, N])
@@ -246,6 +270,10 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if head[PREFETCH] > 0 and unasked and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
+            if head[MIDDLE] > 0 and tile == owners_of(job)[me]:
+                half = samples // 2  # about: rows of the loss are in tiles
+                r0, r1 = (half, samples) if me == 0 else (ZERO, half)
+                ask(job, layers[0, DELTA], me, r0, r1)
             update_tile(job, tile, first, samples, me)
             return
         if kind == APPLY_TILES:
