@@ -1,4 +1,4 @@
-"""What the loops over single rows have in common: sums of losses, ends of outputs, rates."""
+"""What loops over single rows have in common: biases, sums of losses, ends of outputs, rates."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import numpy as np
 
 from fastnn.rules import ends
 from fastnn.rules.ends import make_end_output
+from fastnn.rules.updates import mean_of_weights
 from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, FIRST_STEP, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, prefetch
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
-from fastnn.targets.cpu.plan import LOSS, OWN_LOSSES, UPDATE, WEIGHTED, N
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, rounded_product
+from fastnn.targets.cpu.plan import BIAS, LOSS, MEAN_SLOT, OWN_LOSSES, UPDATE, WEIGHTED, N
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
+    BIAS_FACTOR,
     EMA,
     L1,
     L2,
     LOSS_SUM,
     MEAN_WEIGHT,
     RATE_FACTOR,
+    SHARE,
     WEIGHT_SUM,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number, share_of
+from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, share_of
 from fastnn.targets.cpu.step.jumps import AVERAGED
 from fastnn.targets.cpu.views import (
     control_of,
@@ -56,6 +59,24 @@ def make_target_of(dtype: np.dtype) -> Any:
         return load(strided[1, ADDRESS] + row * strided[1, ROW_STRIDE])
 
     return target_of
+
+
+def make_move_bias(dtype: np.dtype) -> Any:
+    """Return ``move_bias(job, bias, gradient)``: the update of a bias there, and of its mean."""
+    real = dtype.type
+    memory_of, averaged = make_view("memory", dtype), njit(**INLINE)(mean_of_weights(real))
+
+    @njit(**INLINE)
+    def move_bias(job, bias, gradient):
+        memory, mean = memory_of(job), head_of(job)[MEAN_SLOT]
+        if layers_of(job)[0, BIAS] == 1:
+            change = real(-layer_rate(job, ZERO)) * gradient
+            memory[U(bias)] += rounded_product(real(layer_number(job, ZERO, BIAS_FACTOR)), change)
+        if mean > 0:
+            share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
+            memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)
+
+    return move_bias
 
 
 def make_add_losses(dtype: np.dtype, losses: Any) -> Any:

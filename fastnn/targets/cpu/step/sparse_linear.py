@@ -16,7 +16,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from fastnn.rules.updates import mean_of_weights
 from fastnn.targets.cpu.arguments import (
     BAD_STEP,
     DONE,
@@ -37,22 +36,18 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import (
     EXACT,
-    INLINE,
     MERGED,
     U,
     make_rules,
-    rounded_product,
 )
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
     BATCH,
-    BIAS,
     CAPACITY,
     DELTA,
     IDENTITY,
     LOSS,
     LOSS_BLOCK,
-    MEAN_SLOT,
     OUTPUT,
     OWN_GRADIENT,
     OWN_VALUE,
@@ -66,13 +61,18 @@ from fastnn.targets.cpu.plan import (
     K,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
-from fastnn.targets.cpu.scalars import BIAS_FACTOR, INVERSE_WEIGHT, L1, L2, PENALTY, SCALE, SHARE
+from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L1, L2, PENALTY, SCALE
 from fastnn.targets.cpu.step.batch_of_one import make_gradient
-from fastnn.targets.cpu.step.between_steps import begin_step, layer_number, layer_rate
+from fastnn.targets.cpu.step.between_steps import begin_step, layer_number
 from fastnn.targets.cpu.step.calls import make_team_calls
 from fastnn.targets.cpu.step.norms import make_norms
 from fastnn.targets.cpu.step.output_losses import make_output_losses
-from fastnn.targets.cpu.step.single_rows import LOSS_ALPHA, make_add_losses, make_target_of
+from fastnn.targets.cpu.step.single_rows import (
+    LOSS_ALPHA,
+    make_add_losses,
+    make_move_bias,
+    make_target_of,
+)
 from fastnn.targets.cpu.step.sparse_ranges import NOTHING, make_ranges
 from fastnn.targets.cpu.step.sparse_rows import entry_start
 from fastnn.targets.cpu.team import ended_early, rest
@@ -100,23 +100,11 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
     squares = make_norms(dtype, 1, None, None, None).squares
     activate, output_losses = rules.activate, make_output_losses(dtype, rules)
     gradient, add_losses = make_gradient(real, elementary), make_add_losses(dtype, rules.losses)
-    averaged = njit(**INLINE)(mean_of_weights(real))
+    move_bias = make_move_bias(dtype)
     target_of = make_target_of(dtype)
     ranges = make_ranges(dtype)
     row_product, range_products = ranges.row_product, ranges.range_products
     update_range, make_good = ranges.update_range, ranges.make_good
-
-    @njit(**INLINE)
-    def move_bias(job, gradient):
-        """Update the bias, and its mean."""
-        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
-        bias, mean = layers[0, WEIGHTS] + layers[0, K], head[MEAN_SLOT]
-        if layers[0, BIAS] == 1:
-            change = real(-layer_rate(job, ZERO)) * gradient
-            memory[U(bias)] += rounded_product(real(layer_number(job, ZERO, BIAS_FACTOR)), change)
-        if mean > 0:
-            share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
-            memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)
 
     @njit(**EXACT)
     def one_by_one(job):
@@ -148,7 +136,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
                     scale = real(weights[U(row)] * numbers[U(INVERSE_WEIGHT)])
                     derivative = derivative * scale if scale != zero else zero
                 memory[U(d)] = derivative
-                move_bias(job, derivative)
+                move_bias(job, layers[0, WEIGHTS] + layers[0, K], derivative)
                 update_range(job, step, ONE, ZERO, step)
             if not add_losses(job, z_at, y_at, first, count):
                 return
@@ -179,7 +167,7 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         total = zero
         for r in range(samples):
             total += memory[U(layers[0, DELTA] + r)]
-        move_bias(job, total)
+        move_bias(job, bias, total)
         return True
 
     @njit(**EXACT)

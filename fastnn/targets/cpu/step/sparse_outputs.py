@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.rules import ends
-from fastnn.rules.updates import mean_of_weights
 from fastnn.targets.cpu.arguments import (
     ADDRESS,
     FIRST_STEP,
@@ -37,9 +36,8 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     load_float32,
     load_float64,
 )
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, rounded_product
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.plan import (
-    BIAS,
     DELTA,
     ENTRIES,
     ENTRY_BLOCK,
@@ -61,14 +59,12 @@ from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.products.scattered import make_scattered
 from fastnn.targets.cpu.scalars import (
     ALL_NOW,
-    BIAS_FACTOR,
     GOOD_NOW,
     INVERSE_WEIGHT,
     L1,
     L2,
     NEXT_SCALE,
     PENALTY,
-    SHARE,
     THROUGH,
 )
 from fastnn.targets.cpu.step.batch_of_one import make_gradient
@@ -80,6 +76,7 @@ from fastnn.targets.cpu.step.single_rows import (
     end_all,
     end_output,
     make_add_losses,
+    make_move_bias,
 )
 from fastnn.targets.cpu.step.sparse_rows import entry_input, entry_start
 from fastnn.targets.cpu.views import (
@@ -109,25 +106,12 @@ def make_sparse_outputs(
     settling = make_settling(dtype, panel, width_of)
     settle, change_all, make_all_good = settling.settle, settling.change_all, settling.end_all
     gradient, add_losses = make_gradient(real, elementary), make_add_losses(dtype, rules.losses)
-    averaged = njit(**INLINE)(mean_of_weights(real))
+    move_bias = make_move_bias(dtype)
     sparse_forward, seek = sparse_rows.sparse_forward, sparse_rows.seek
     add_entries = sparse_rows.add_entries
     _, scatter_wide = make_scattered(dtype, 2)
     _, scatter_slim = make_scattered(dtype, 1)
     own, itemsize = load_float64 if dtype.itemsize == 8 else load_float32, dtype.itemsize
-
-    @njit(**INLINE)
-    def move_bias(job, j, derivative):
-        """Update the bias of an output, and its mean."""
-        memory, layers, mean = memory_of(job), layers_of(job), head_of(job)[MEAN_SLOT]
-        k, n, p = layers[0, K], layers[0, N], j // panel
-        bias = layers[0, WEIGHTS] + p * panel * (k + 1) + k * width_of(p, n) + j - p * panel
-        if layers[0, BIAS] == 1:
-            change = real(-layer_rate(job, ZERO)) * derivative
-            memory[U(bias)] += rounded_product(real(layer_number(job, ZERO, BIAS_FACTOR)), change)
-        if mean > 0:
-            share, old = real(numbers_of(job)[U(SHARE)]), memory[U(bias + mean)]
-            memory[U(bias + mean)] = averaged(old, memory[U(bias)], share)
 
     @njit(**EXACT)
     def derive(job, row, z_at, y_at):
@@ -139,7 +123,8 @@ def make_sparse_outputs(
             ends_of(job),
             strided_of(job),
         )
-        n, out, d, last = layers[0, N], layers[0, OUTPUT], layers[0, DELTA], len(ended) // 2
+        k, n, out, d = layers[0, K], layers[0, N], layers[0, OUTPUT], layers[0, DELTA]
+        last = len(ended) // 2
         code, own_gradient, alpha = head[LOSS], head[OWN_GRADIENT], alphas_of(job)[LOSS_ALPHA]
         weighted, of_targets = head[WEIGHTED], target_weights_of(job)
         target = strided[1, ADDRESS] + row * strided[1, ROW_STRIDE]
@@ -158,7 +143,9 @@ def make_sparse_outputs(
             derivative = gradient(code, own_gradient, z, y, alpha)
             derivative = derivative * scale if scale != zero else zero
             memory[U(d + j)] = derivative
-            move_bias(job, j, derivative)
+            p = j // panel
+            bias = layers[0, WEIGHTS] + p * panel * (k + 1) + k * width_of(p, n) + j - p * panel
+            move_bias(job, bias, derivative)
 
     @njit(**EXACT)
     def add_row(job, step, row, to, alpha):
