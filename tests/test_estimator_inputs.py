@@ -1,5 +1,6 @@
 """What estimators refuse that NumPy would read as numbers, and in which words they refuse more."""
 
+import inspect
 from functools import partial
 
 import numpy as np
@@ -213,3 +214,21 @@ def test_a_series_without_a_name_is_filled_by_its_own_library():
         trainer.fit(X, missing)
     with pytest.raises(InvalidInput, match="^sample_weight value nan at row 1 is.*fillna"):
         trainer.fit(X, [0, 1, 1] * 10, sample_weight=missing)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "SGDClassifier", "SGDRegressor", "MLPRegressor"])
+def test_masked_cells_among_objects_are_refused_as_such_and_nothing_warns(kind):
+    cells = np.ones((4, 2), object)
+    cells[1, 0] = np.ma.masked
+    y = np.array([0, 1, 0, 1])
+    masked = np.array([0, np.ma.masked, 0, 1], object)
+    estimator = getattr(fastnn, kind)()
+    for X in (cells, cells.tolist(), pandas.DataFrame(cells), pandas.DataFrame(cells)[[0]]):
+        with pytest.raises(InvalidInput, match="X has masked values; fill them first"):
+            estimator.fit(X, y)
+    for labels in (masked, masked.tolist(), pandas.Series(masked)):
+        with pytest.raises(InvalidInput, match="y has masked values; fill them first"):
+            estimator.fit(np.ones((4, 2)), labels)
+    if "sample_weight" in inspect.signature(estimator.fit).parameters:
+        with pytest.raises(InvalidInput, match="sample_weight has masked values"):
+            estimator.fit(np.ones((4, 2)), y, sample_weight=masked)

@@ -132,6 +132,42 @@ def test_numbers_that_are_categories_are_the_same_in_every_form(seen, given):
     assert as_seen(fields, other) == as_seen(fields, known)
 
 
+FRACTIONS = [0.1, 2.5, -1e-7, 0.1, 1234.567, 2.5] * 5
+SHORT = np.array(FRACTIONS, np.float32)
+FRACTION_FORMS = {
+    "float": lambda: column(FRACTIONS, float),
+    "text": lambda: column([str(n) for n in FRACTIONS]),
+    "array": lambda: np.array(FRACTIONS)[:, None],
+    "Decimal": lambda: column([Decimal(str(n)) for n in FRACTIONS]),
+    "float32": lambda: column(FRACTIONS, np.float32),
+    "array of float32": lambda: SHORT[:, None],
+    "list of float32": lambda: [[n] for n in SHORT],
+    "objects of float32": lambda: column(list(SHORT)),
+    "widened": lambda: SHORT.astype(float)[:, None],
+    "text of the widened": lambda: column([str(n) for n in SHORT.tolist()]),
+    "Float32": lambda: column(FRACTIONS, "Float32"),
+    "category of float32": lambda: column(pd.Categorical(SHORT), "category"),
+    "polars": lambda: of_polars(FRACTIONS, lambda pl: pl.Float32),
+    "pyarrow": lambda: of_arrow(SHORT),
+    "dictionary": lambda: of_arrow(SHORT, coded=True),
+}
+
+
+@pytest.mark.parametrize("given", FRACTION_FORMS)
+@pytest.mark.parametrize("seen", FRACTION_FORMS)
+def test_fractions_that_are_categories_are_the_same_in_every_precision(seen, given):
+    fields = Fields.learn(cells_of(FRACTION_FORMS[seen]()), None, [0])
+    assert {*fields.fields[0].words} == {"0.1", "2.5", "-1e-07", "1234.567"}
+    known = as_seen(fields, FRACTION_FORMS["float"]())
+    assert as_seen(fields, FRACTION_FORMS[given]()) == known and min(known) == 0
+
+
+def test_fractions_of_float16_are_written_as_such():
+    half = np.array([0.1, 0.7] * 10, np.float16)
+    for X in (half[:, None], [[n] for n in half]):
+        assert {*Fields.learn(cells_of(X), None, [0]).fields[0].words} == {"0.1", "0.7"}
+
+
 GAPS = (None, float("nan"), "", "  ", "NA", "?", "null", pd.NA, pd.NaT, np.datetime64("NaT"),
         np.float32("nan"), np.ma.masked, Decimal("nan"))  # fmt: skip
 

@@ -20,6 +20,8 @@ ROWS = 4096  # at a time: what is between two layers stays in the cache
 # that are a few rows only, and of sparse ones, all go together; see `wakes_threads`.
 ALONE, FEWEST_ROWS = 1 << 18, 16
 SHORT = 1 << 26  # products in all that one thread does sooner than that
+# What to do where outputs overflow.
+SCALE_X = "scale X, for fit as well (StandardScaler, or standardize=True)"
 
 
 def parts_of(X: Any, numbers: int) -> Iterator[Any]:

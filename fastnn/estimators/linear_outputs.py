@@ -9,7 +9,7 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import float_of
-from fastnn.estimators.forward import parts_of
+from fastnn.estimators.forward import SCALE_X, parts_of
 from fastnn.inputs.sparse_rows import ChosenRows, ReadRows
 
 _STORED = 1 << 18  # numbers of X that become those of the weights at a time
@@ -59,8 +59,7 @@ def refuse_overflow(outputs: np.ndarray) -> np.ndarray:
     found = overflow_in(outputs)
     if found:
         raise InvalidInput(
-            f"{found}: no {outputs.dtype} holds it, so nothing can be predicted; scale X, for fit "
-            "as well (StandardScaler, or standardize=True)"
+            f"{found}: no {outputs.dtype} holds it, so nothing can be predicted; {SCALE_X}"
         )
     return outputs
 

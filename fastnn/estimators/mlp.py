@@ -300,7 +300,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
 
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
-        raw = self._raw(self._check_X(X))
+        raw = self._outputs_of(X)
         return self._labels.decode(raw, threshold_of(self._trainer))
 
     def _check_probabilistic(self) -> bool:
@@ -318,7 +318,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         Where each class is told from the rest, they are brought to the sum 1. For losses of
         probabilities alone: "log_loss", "softmax_cross_entropy" and "binary_cross_entropy".
         """
-        raw = self._raw(self._check_X(X))
+        raw = self._outputs_of(X)
         if self.out_activation_ == "softmax":
             raw = np.exp(raw - raw.max(axis=1, keepdims=True))
             return raw / raw.sum(axis=1, keepdims=True)
@@ -633,7 +633,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) or (m, outputs)."""
-        return self._numbers(self._raw(self._check_X(X)))
+        return self._numbers(self._outputs_of(X))
 
     _scales_targets = True
 

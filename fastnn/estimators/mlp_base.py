@@ -39,7 +39,7 @@ from fastnn.estimators.description import (
     network_of,
 )
 from fastnn.estimators.files import window_of
-from fastnn.estimators.forward import forward, parts_of, wakes_threads
+from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.arrays import numbered
@@ -49,6 +49,7 @@ from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.training.metrics import PREFIX, MetricName
+from fastnn.training.scores import refuse_overflow
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -565,6 +566,12 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.y_scaling_ is not None:
             parameters = self.y_scaling_.fold_outputs(parameters)
         return parameters
+
+    def _outputs_of(self, X: Any) -> np.ndarray:
+        """Return finite outputs (m, outputs) of any X before `out_activation_`."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            raw = self._raw(self._check_X(X))
+        return refuse_overflow(raw, remedy=SCALE_X)
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of checked features before `out_activation_`."""

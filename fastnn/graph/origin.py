@@ -18,7 +18,8 @@ _PACKAGE = Path(__file__).parent.parent
 _INSIDE = (
     str(_PACKAGE / "graph"),
     *(str(_PACKAGE / name) for name in ("layers.py", "network.py", "normalization.py")),
-    *(str(_PACKAGE / name) for name in ("inputs/problem.py", "interchange", "training")),
+    *(str(_PACKAGE / name) for name in ("arguments.py", "inputs/problem.py")),
+    *(str(_PACKAGE / name) for name in ("interchange", "training")),
     str(Path(np.__file__).parent),
     "<__array_function__",
 )

@@ -212,11 +212,22 @@ def refuse_masked(value: Any, what: str) -> None:
 
 def has_masked(value: Any) -> bool:
     """Return whether some values are masked of an array, or in a list, also one of lists."""
-    if isinstance(value, np.ma.MaskedArray):
-        return bool(np.ma.is_masked(value))
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype == object and type(np.ma.masked) in set(map(type, value.flat))
     if not isinstance(value, (list, tuple)):
-        return False
+        return _frame_has_masked(value)
     return any(has_masked(each) for each in value if isinstance(each, _MAY_HAVE_MASKED))
+
+
+def _frame_has_masked(value: Any) -> bool:
+    """Return whether some values are masked of a frame, or a series, of objects."""
+    if hasattr(value, "select_dtypes"):
+        value = value.select_dtypes(object)
+    elif str(getattr(value, "dtype", "")) != "object":
+        return False
+    return hasattr(value, "to_numpy") and has_masked(value.to_numpy())
 
 
 def _check_real(array: Any, what: str) -> None:

@@ -145,8 +145,9 @@ def words_of(values: np.ndarray, name: str) -> list[Any]:
     InvalidInput
         A cell of bytes, or that holds several values, such as a list or a dict.
     """
-    # Of dates and durations in nanoseconds, Python has whole numbers alone.
-    cells = list(values) if values.dtype.kind in "mM" else values.tolist()
+    # Of dates and durations in nanoseconds, Python has whole numbers alone, and no float16.
+    kept = values.dtype.kind in "mM" or values.dtype == np.float16
+    cells = list(values) if kept else values.tolist()
     cells = [None if cell is np.ma.masked else cell for cell in cells]  # which has no hash
     try:
         typed = [(type(cell), cell) for cell in cells]  # True and 1 are equal, but other words

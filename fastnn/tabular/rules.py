@@ -493,7 +493,8 @@ def _words(values: np.ndarray) -> list[str]:
         return [known[text] for text in values.tolist()]
     if values.dtype.kind in "mM":
         return ["" if np.isnat(value) else word_of(value) for value in values]
-    return ["" if value != value else word_of(value) for value in values.tolist()]
+    cells = list(values) if values.dtype == np.float16 else values.tolist()
+    return ["" if value != value else word_of(value) for value in cells]
 
 
 def _plain(value: Any) -> Any:

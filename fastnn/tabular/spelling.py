@@ -16,16 +16,27 @@ from fastnn.tabular.words import is_missing, number, truth
 _LONGEST = 1e22  # up to which whole numbers are written by their digits
 
 
-def shortest(value: float) -> str:
+def shortest(value: Any) -> str:
     """Return a number in the shortest way that is read as the same one.
+
+    A fraction that float32 holds is written as that is, since columns of float32 become float64 in
+    many a frame and file: it is read as the same float32.
 
     >>> shortest(3.0), shortest(-0.0), shortest(0.1), shortest(float("inf"))
     ('3', '0', '0.1', 'inf')
+    >>> shortest(np.float32(0.1)), shortest(float(np.float32(0.1))), shortest(np.float16(0.1))
+    ('0.1', '0.1', '0.1')
     """
+    if isinstance(value, np.float16):
+        value = str(value)
     value = float(value)
-    if math.isfinite(value) and value == int(value) and abs(value) < _LONGEST:
-        return str(int(value))
-    return repr(value)
+    if not math.isfinite(value):
+        return repr(value)
+    if value == int(value):
+        return str(int(value)) if abs(value) < _LONGEST else repr(value)
+    with np.errstate(under="ignore"):
+        single = np.float32(value)
+    return repr(float(str(single)) if float(single) == value else value)
 
 
 def word_of(cell: Any) -> str:
@@ -56,7 +67,7 @@ def word_of(cell: Any) -> str:
         return str(int(cell))
     if isinstance(cell, (Real, Decimal)):
         try:
-            return shortest(float(cell))
+            return shortest(cell)
         except (OverflowError, ValueError):
             return str(cell)
     return str(cell)
@@ -67,10 +78,13 @@ def _word_of_text(text: str) -> str:
         return ""
     word = text.strip()
     try:
-        short = shortest(number(word))
+        value = number(word)
+        short = shortest(value)
     except ValueError:
         return word
-    return short if word in (short, f"{short}.0") else word
+    # As others write the same float64, which may have been a float32.
+    widened = short if short.lstrip("-").isdigit() else repr(value)
+    return short if word in (short, f"{short}.0", widened) else word
 
 
 def meant(others: Iterable[str], words: Sequence[str]) -> dict[str, str]:

@@ -46,7 +46,7 @@ from fastnn.training.saved_trainer import (
     problem_from_plain,
     problem_to_plain,
 )
-from fastnn.training.scores import Outputs, check_probabilistic
+from fastnn.training.scores import Outputs, check_probabilistic, refuse_overflow
 from fastnn.training.selection import Scoring, candidates_of, greedy_counts
 from fastnn.training.snapshot import Snapshot
 from fastnn.training.views import check_view, check_width, seen, view_from_plain, view_to_plain
@@ -257,8 +257,13 @@ class Ensemble:
         """Return what the mean predicts for X, in the form of `fastnn.Trainer.predict`.
 
         Classes: the most probable one. Binary: 1 where the probability is at least 1/2.
+
+        Raises
+        ------
+        InvalidInput
+            A mean that is infinite or NaN, since numbers overflow, by its row.
         """
-        return labels(self._problem, self._mean(X))
+        return labels(self._problem, refuse_overflow(self._mean(X)))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return mean probabilities for X, in the form of `fastnn.Trainer.predict_proba`.
@@ -266,10 +271,10 @@ class Ensemble:
         Raises
         ------
         InvalidInput
-            Another loss, whose outputs are no probabilities.
+            Another loss, whose outputs are no probabilities; a mean that is not finite.
         """
         check_probabilistic(self._problem)
-        return table_of(self._problem, self._mean(X))
+        return table_of(self._problem, refuse_overflow(self._mean(X)))
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()

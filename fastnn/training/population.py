@@ -76,6 +76,7 @@ def train_population(
     progress: bool = True,
     executor: Executor | None = None,
     on_error: OnError = "continue",
+    _tell: Callable[[str], None] = warn,
 ) -> Population:
     """Train networks that differ in everything, and keep the best epochs of each.
 
@@ -243,7 +244,7 @@ def train_population(
     larger = keepers[0].larger_is_better
     population = Population(found, y_val, weight[0] if weight else None, larger)
     best = members[population.members.index(population.best)]
-    tell_reason(population.best.trainer, best.data, warn)
+    tell_reason(population.best.trainer, best.data, _tell)
     return population
 
 

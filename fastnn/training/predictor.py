@@ -12,7 +12,14 @@ from fastnn.inputs.data import check_data, check_features
 from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.problem import Problem
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, measured
-from fastnn.training.scores import check_probabilistic, predictions, probabilities, scores
+from fastnn.training.scores import (
+    check_probabilistic,
+    is_finite,
+    predictions,
+    probabilities,
+    refuse_overflow,
+    scores,
+)
 
 if TYPE_CHECKING:
     from fastnn.inputs.device_arrays import Reader
@@ -64,8 +71,14 @@ class Predictor(ABC):
             Classes: indices, int64 (m,). Binary losses: 0 and 1, int64, where an output of 0 or
             more means 1. Poisson: rates, exp of the outputs. Other regressions: outputs. All but
             the first are (m,) for one output and (m, outputs) for more.
+
+        Raises
+        ------
+        InvalidInput
+            An output that is infinite or NaN, since numbers overflow, by its row; `forward` returns
+            such, too.
         """
-        return self._finished(X, predictions)
+        return self._finished(X, predictions, checked=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities that the network gives for X (m, inputs).
@@ -79,31 +92,49 @@ class Predictor(ABC):
         Raises
         ------
         InvalidInput
-            Another loss, whose outputs are no probabilities.
+            Another loss, whose outputs are no probabilities; an output that is not finite.
         """
         check_probabilistic(self.problem)
-        return self._finished(X, probabilities)
+        return self._finished(X, probabilities, checked=True)
 
     def forward(self, X: Any) -> np.ndarray:
-        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs)."""
+        """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs).
+
+        They are infinite or NaN where numbers overflow.
+        """
         return self._finished(X, lambda problem, outputs: outputs)
 
-    def _finished(self, X: Any, finish: Callable[[Problem, np.ndarray], np.ndarray]) -> np.ndarray:
-        """Return what `finish` makes of the outputs, of a file piece by piece."""
+    def _finished(
+        self,
+        X: Any,
+        finish: Callable[[Problem, np.ndarray], np.ndarray],
+        checked: bool = False,
+    ) -> np.ndarray:
+        """Return what `finish` makes of the outputs, finite if `checked`; of a file by pieces."""
         problem = self.problem
         if _is_plain(X, problem):
             if X.size > FEW_NUMBERS:
                 found = self._outputs(if_finite=True)(X)
                 if found is not None:
-                    return finish(problem, found)
-            elif np.isfinite(X).all():
-                return finish(problem, self._outputs()(X))
+                    return finish(problem, refuse_overflow(found) if checked else found)
+            elif is_finite(X):
+                found = self._outputs()(X)
+                return finish(problem, refuse_overflow(found) if checked else found)
         reader = self._reader(X)
         features = check_features(
             X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
         )
-        outputs = self._outputs()
-        return by_pieces(lambda rows: finish(problem, outputs(rows)), features)
+        outputs, done = self._outputs(), 0
+
+        def of_piece(rows: Any) -> np.ndarray:
+            nonlocal done
+            found = outputs(rows)
+            if checked:
+                refuse_overflow(found, done)
+            done += len(rows)
+            return finish(problem, found)
+
+        return by_pieces(of_piece, features)
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()
@@ -117,7 +148,8 @@ class Predictor(ABC):
         label of a row of class probabilities is the most probable class. With weights of targets
         (m, outputs), sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj / sum_rj w_rj: what weighs
         more in the loss does so in the accuracy, and without weights it is the share of all labels.
-        Missing targets (`ignore_nan`) are left out of both.
+        Missing targets (`ignore_nan`) are left out of both. Where outputs overflow, the loss is
+        infinite or NaN, and no label is predicted right.
         """
         reader = self._reader(X, y, sample_weight)
         names = self.feature_names

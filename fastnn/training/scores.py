@@ -71,6 +71,36 @@ def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     return ACTIVATIONS["sigmoid"].value(outputs, 0.0)
 
 
+def is_finite(numbers: np.ndarray) -> bool:
+    """Return whether all numbers are finite."""
+    found = np.isfinite(numbers)
+    return b"\0" not in found.tobytes() if found.size <= FEW_ROWS else bool(found.all())
+
+
+def refuse_overflow(
+    outputs: np.ndarray,
+    first_row: int = 0,
+    remedy: str = "scale X, for fit as well, as by fastnn.Scaling; forward returns what there is",
+) -> np.ndarray:
+    """Return `outputs` (m, outputs) of rows from `first_row` on, all of which are finite.
+
+    Of finite X they are not where sums overflow. No label follows from them: NaN would be the first
+    class.
+
+    Raises
+    ------
+    InvalidInput
+        One that is not.
+    """
+    if is_finite(outputs):
+        return outputs
+    row, column = np.argwhere(~np.isfinite(outputs))[0].tolist()
+    raise InvalidInput(
+        f"output {column} for row {first_row + row} of X is {outputs[row, column]}: no "
+        f"{outputs.dtype} holds it, or what it is the sum of, so nothing can be predicted; {remedy}"
+    )
+
+
 class Outputs:
     """Outputs that are known, in the place of a network: the rows asked for come in order."""
 
@@ -87,9 +117,9 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     """Return the mean loss, and where there are labels the accuracy, over the rows of `data`.
 
     loss = sum_r w_r l_r / sum_r w_r, without penalty;  accuracy = sum_r w_r c_r / sum_r w_r, with
-    c_r the share of the row's labels that are predicted right; the label of a row of probabilities
-    is the first of the most probable. With weights of targets they are sum_rj w_rj l_rj / sum_rj
-    w_rj and sum_rj w_rj c_rj / sum_rj w_rj. Sums are float64.
+    c_r the share of the row's labels that are predicted right, none where an output is not finite;
+    the label of a row of probabilities is the first of the most probable. With weights of targets
+    they are sum_rj w_rj l_rj / sum_rj w_rj and sum_rj w_rj c_rj / sum_rj w_rj. Sums are float64.
 
     Parameters
     ----------
@@ -154,4 +184,7 @@ def _hits(problem: Problem, outputs: np.ndarray, targets: np.ndarray) -> np.ndar
     kind = loss_row(problem.loss).targets
     labels = targets.argmax(axis=1) if kind == "classes" and targets.ndim > 1 else targets
     hits: np.ndarray = predictions(problem, outputs).reshape(labels.shape) == labels
-    return hits.reshape(len(hits), -1)
+    hits = hits.reshape(len(hits), -1)
+    if not is_finite(outputs):  # of which nothing is predicted
+        hits &= np.isfinite(outputs).all(axis=1, keepdims=True)
+    return hits

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import Diverged
+from fastnn.estimators.base import LearningWarning
 from fastnn.estimators.tabular.calibration import calibrated, cooled, sharpened
 from fastnn.estimators.tabular.members import (
     SMOOTH,
@@ -32,6 +33,7 @@ from fastnn.tabular.encodings import Coded, Cuts, Encoding
 from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
+from fastnn.training.learning_check import warn
 from fastnn.training.population import train_population
 from fastnn.training.snapshot import Snapshot
 
@@ -55,6 +57,10 @@ _FEW = 100  # rows to validate on, with fewer of which a choice would be one by 
 _ENOUGH = 1000  # such rows, of which one choice is about as good as the mean of many
 _BAGS = 20  # choices, of which the mean is taken where there are fewer
 _KEPT = 16  # snapshots of that mean, those that count most
+_NOTHING_LEARNT = (
+    "no member does better than one answer for all rows: look whether columns of X tell anything "
+    "of y, and whether rows of the two belong together"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +188,7 @@ class Fit:
     found: list[list[Snapshot]] = field(default_factory=list)
     epochs: int = 0
     error: Diverged | None = None
+    learnt: bool = False  # whether a member has, for all that is known
 
     def run(self) -> Fitted:
         """Train the members, some of each kind first, and choose among them.
@@ -217,6 +224,8 @@ class Fit:
             left = left or self._more(count, time.perf_counter() - begun)
         if not any(self.found) and self.error is not None:
             raise self.error
+        if not self.learnt and _rows_differ(self.training.coded):  # else that is said already
+            warn(_NOTHING_LEARNT, LearningWarning)
         ensemble = self._chosen()
         if settings.classes:
             validation = self.validation
@@ -318,7 +327,10 @@ class Fit:
         times = []
         for _ in range(2):  # the first compiles, or reads what has been compiled
             begun = time.perf_counter()
-            trainer.fit(features, sample.targets, 1, sample_weight=sample.weights, progress=False)
+            trainer._fit_in_turn(
+                _say_nothing, features, sample.targets, 1, sample_weight=sample.weights,
+                progress=False,
+            )  # fmt: skip
             times.append(time.perf_counter() - begun)
         rows = len(sample.targets)
         # A coarse clock may say that no time has passed.
@@ -367,6 +379,7 @@ class Fit:
         ]
         held = {name: pair[1] for name, pair in self.features.items()}
         weights = () if validation.weights is None else (validation.weights,)
+        reasons: list[str] = []  # of what a caller cannot set: units and rates are the members' own
         try:
             population = train_population(
                 trainers,
@@ -383,12 +396,14 @@ class Fit:
                 time_limit=self._seconds_left(),
                 progress=settings.verbose > 0,
                 on_error="raise",
+                _tell=reasons.append,
             )
         except Diverged as error:
             self.error = error
             self.recipes += recipes
             self.found += [[] for _ in recipes]
             return
+        self.learnt |= not reasons
         self.recipes += recipes
         self.found += [self._calibrated(member.snapshots) for member in population]
         self.epochs = max(self.epochs, *(len(member.history) for member in population))
@@ -495,3 +510,14 @@ class Fit:
         for snapshot, weight in zip(ensemble.members, ensemble.weights, strict=True):
             weights[places[snapshot.problem.seed]] += weight
         return weights
+
+
+def _rows_differ(coded: Coded) -> bool:
+    """Return whether any two rows differ in anything."""
+    both_missing = np.isnan(coded.numbers) & np.isnan(coded.numbers[:1])
+    numbers = (coded.numbers != coded.numbers[:1]) & ~both_missing
+    return bool(numbers.any() or (coded.codes != coded.codes[:1]).any())
+
+
+def _say_nothing(text: str) -> None:
+    """Keep a warning of a network to itself."""
