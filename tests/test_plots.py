@@ -1,6 +1,7 @@
 """Pictures show what they say: data, labels, axes given and made, and errors before any figure."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,3 +316,8 @@ def test_without_matplotlib_the_error_names_the_extra(draw, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtra, match=r'pip install "fastnn\[plots\]"'):
         draw()
+
+
+def test_no_module_has_a_name_that_seems_to_be_a_function():
+    modules = {path.stem for path in Path(plots.__file__).parent.glob("*.py")}
+    assert not modules & {*plots.__all__, "confusion", "plot", "loss", "history"}

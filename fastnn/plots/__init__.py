@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from fastnn.plots.animation import animate
 from fastnn.plots.boundary import decision_boundary
-from fastnn.plots.confusion import confusion_matrix
 from fastnn.plots.curves import activation, descent, loss_curves, loss_function
 from fastnn.plots.diagram import network
 from fastnn.plots.images import weights
+from fastnn.plots.outcomes import confusion_matrix
 from fastnn.plots.regression import regression_line
 from fastnn.plots.surface import loss_surface
 
