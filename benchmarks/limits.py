@@ -31,7 +31,9 @@ from fastnn import SGD, Adam, AdamW, Dense, Network, Trainer
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
+from fastnn.targets.cpu.plan import MIDDLE, make_plan
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, SHARED_BYTES
+from fastnn.targets.layout import Layout
 
 ROWS, EPOCHS = 60_000, 3
 LINE_BYTES, HANDED_BYTES = 64, 32 << 10
@@ -91,13 +93,27 @@ class Workload:
         A thread has half the units of a layer that is apart, and half the rows of what follows. So
         of the last layer that is apart a quarter of the outputs, and of their derivatives. Where
         another layer follows one, all that the other thread has of its outputs; and for the way
-        back all that it has of the derivatives of that layer, and of the weights a quarter.
+        back all that it has of the derivatives of that layer, and of the weights a quarter. And of
+        a first layer whose columns are more on one thread, the weights that the other updates.
         """
         hidden = self.widths[1:-1]
         back = sum(hidden[1:]) / 2 if len(hidden) > 1 else hidden[0] / 4
         rows = sum(hidden[:-1]) / 2 + hidden[-1] / 4 + back
         weights = sum(k * n / 4 for k, n in zip(hidden[:-1], hidden[1:], strict=True))
-        return round(4 * (self.batch * rows + weights))
+        return round(4 * (self.batch * rows + weights + self.given_weights))
+
+    @property
+    def given_weights(self) -> int:
+        """How many weights of the first layer one of two threads updates that the other reads."""
+        shape, n = register_shape(FLOAT32), self.widths[1]
+        layout = Layout(shape.lanes, shape.panel)
+        plan = make_plan(self.trainer(2).problem, self.rows, layout, 2)
+        middle, given = plan.head[MIDDLE], 0
+        for number, (layer, k0, k1, p0, p1) in enumerate(plan.tiles.tolist()):
+            if middle and layer == 0 and (p0 >= middle) != (number >= plan.owners[1]):
+                columns = min(p1 * shape.panel, layout.padded(n)) - p0 * shape.panel
+                given += (k1 - k0) * columns
+        return given
 
     def trainer(
         self, threads: int, dtype: Literal["float32", "float64"] = "float32", rule: Any = None
