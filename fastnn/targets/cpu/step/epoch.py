@@ -225,10 +225,11 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def ask(job, at, who, r0, r1):
-        """Ask for rows r0..r1 of the first layer's columns of one of two threads.
+        """Ask for rows r0..r1 of the first layer's columns of thread `who`, of two.
 
-        The other one of them has written these. Together they come sooner than one after another
-        as they are needed, unless they are many.
+        The thread that does not ask has written them: outputs of its columns, or derivatives by
+        those of the other, in its rows. Together they come sooner than one after another as they
+        are needed, unless they are many.
         """
         memory, head, n = memory_of(job), head_of(job), layers_of(job)[0, N]
         p0, p1 = (ZERO, head[MIDDLE]) if who == 0 else (head[MIDDLE], panels_of(n))
@@ -245,7 +246,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         head, layers, numbers = head_of(job), layers_of(job), numbers_of(job)
         if start == 0:
             gather_inputs(job, first, r0, r1, ZERO)
-        elif head[MIDDLE] > 0:
+        elif head[MIDDLE] > 0 and start == 1:
             ask(job, layers[0, OUTPUT], 1 - me, r0, r1)
         gather_targets(job, first, r0, r1, numbers[INVERSE_WEIGHT])
         for layer in range(start, head[LAYERS]):
@@ -270,7 +271,8 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
             if head[PREFETCH] > 0 and unasked and following > 0:
                 prefetch_rows(job, first + samples, following, tile, me)
             own_inputs(job, step, samples, me)
-            if head[MIDDLE] > 0 and tile == owners_of(job)[me]:
+            by_rows = phases[1, KIND] == ROWS and phases[1, LAYER] == 1
+            if head[MIDDLE] > 0 and by_rows and tile == owners_of(job)[me]:
                 half = samples // 2  # about: rows of the loss are in tiles
                 r0, r1 = (half, samples) if me == 0 else (ZERO, half)
                 ask(job, layers[0, DELTA], me, r0, r1)
