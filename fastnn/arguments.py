@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from fastnn.errors import UnknownArgument
@@ -33,15 +33,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("beta_2", "b2"), ("beta2",)),
     **dict.fromkeys(("beta1",), ("beta_1",)),
     **dict.fromkeys(("beta2",), ("beta_2",)),
-    **dict.fromkeys(("rho",), ("decay",)),
     **dict.fromkeys(("eps",), ("epsilon",)),
-    **dict.fromkeys(("momentum_decay",), ("momentum",)),
     **dict.fromkeys(("seed", "random_state", "random_seed", "rng"), ("random_state", "seed")),
     **dict.fromkeys(("device", "backend", "target"), ("target",)),
-    **dict.fromkeys(("n_jobs", "num_threads", "n_threads", "workers"), ("threads", "n_jobs")),
+    **dict.fromkeys(("num_threads", "n_threads"), ("threads", "n_jobs", "workers")),
+    **dict.fromkeys(("n_jobs", "workers"), ("threads", "n_jobs", "workers")),
     **dict.fromkeys(("solver", "optim"), ("optimizer",)),
     **dict.fromkeys(("criterion", "loss_fn", "loss_function", "objective", "cost"), ("loss",)),
-    **dict.fromkeys(("model", "net", "layers"), ("network",)),
+    **dict.fromkeys(("model", "net"), ("network",)),
+    **dict.fromkeys(("layers",), ("hidden_layer_sizes",)),
     **dict.fromkeys(("hidden", "hidden_units", "architecture"), ("hidden_layer_sizes", "layers")),
     **dict.fromkeys(("input_dim", "input_shape", "input_size", "in_features"), ("inputs",)),
     **dict.fromkeys(("n_inputs", "n_features", "in_dim", "input"), ("inputs",)),
@@ -64,12 +64,14 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("min_delta", "tol", "threshold"), ("min_delta", "threshold")),
     **dict.fromkeys(("patience",), ("n_iter_no_change",)),
     **dict.fromkeys(("n_iter_no_change", "early_stopping_rounds"), ("patience",)),
-    **dict.fromkeys(("step_size", "decay_steps", "period", "freq"), ("every", "steps")),
-    **dict.fromkeys(("T_max", "total_steps", "num_steps", "n_steps", "warmup_steps"), ("steps",)),
+    **dict.fromkeys(("decay_steps", "period", "freq"), ("every", "steps")),
+    **dict.fromkeys(("total_steps", "num_steps", "n_steps"), ("steps",)),
     **dict.fromkeys(("gamma", "decay_rate"), ("factor",)),
     **dict.fromkeys(("eta_min", "end_lr", "minimum_lr"), ("min_lr",)),
     **dict.fromkeys(("power_t",), ("power",)),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), ("schedule",)),
     **dict.fromkeys(("n_estimators", "n_models"), ("n_members",)),
+    **dict.fromkeys(("trainer",), ("trainers", "make")),
     **dict.fromkeys(("estimators", "models", "trainers", "networks"), ("members", "trainers")),
     **dict.fromkeys(("clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
     **dict.fromkeys(("clipvalue", "clip"), ("clip_value",)),
@@ -81,8 +83,56 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("nesterov",), ("nesterovs_momentum",)),
 }
 
+# What is not the same number here: what to write, by the call, or by a setting that it takes.
+_SCHEDULES = "Constant", "StepDecay", "Exponential", "InverseScaling", "Cosine"
+_WARM_UP = "a warm-up goes before it: WarmUp(100, then=Cosine(0.1, steps=1000))"
+_PER_STEP = "factor is for each step: factor = decay_rate ** (1 / decay_steps)"
+_FALLING = "with power=1, decay is for each step: decay = decay_rate / decay_steps"
+_RATES: dict[str, str] = {
+    "OneCycle": "maximum is the largest rate, and training begins with maximum / start_divisor: "
+                "OneCycle(maximum=0.1, steps=1000)",
+    "WarmUp": "then is the rate that comes after, or its schedule: WarmUp(100, then=0.1)",
+}  # fmt: skip
+_REGULARIZERS: dict[str, str] = {
+    "Dense": "it is l1 or l2 of the layer, a number each: Dense(10, l2=0.001)",
+    "Trainer": "it is l1 or l2, a number each: Trainer(network, l2=0.001)",
+}
+_CONVERTED: dict[str, dict[str, str]] = {
+    "keep_prob": {
+        "Dropout": "rate is the part that is dropped: Dropout(rate=1 - keep_prob)",
+        "dropout": "dropout is the part that is dropped, 1 - keep_prob",
+    },
+    **dict.fromkeys(("lr", "eta", "eta0", "rate", "learning_rate", "step_rate", "base_lr"), _RATES),
+    **dict.fromkeys(("initial_lr", "initial_learning_rate", "learning_rate_init"), _RATES),
+    "max_lr": {"WarmUp": _RATES["WarmUp"]},
+    "warmup_steps": {
+        **dict.fromkeys(_SCHEDULES, _WARM_UP),
+        "OneCycle": "pct_start takes its place: pct_start = warmup_steps / steps",
+        "WarmUp": "it is called steps here",
+    },
+    **dict.fromkeys(("alpha", "rho"), {"RMSProp": "it is called decay here"}),
+    **dict.fromkeys(("kernel_regularizer", "regularizer", "regularization"), _REGULARIZERS),
+    "gamma": {
+        "Exponential": "factor is for each step, and gamma in PyTorch for each epoch: factor = "
+                       "gamma ** (1 / steps of an epoch)",
+    },
+    "decay_rate": {"Exponential": _PER_STEP, "InverseScaling": _FALLING},
+    "decay_steps": {"Exponential": _PER_STEP, "InverseScaling": _FALLING},
+    "step_size": {
+        "StepDecay": "every counts steps, and step_size in PyTorch epochs: every = step_size * "
+                     "steps of an epoch",
+    },
+    "T_max": {
+        "Cosine": "steps counts updates, and T_max in PyTorch mostly epochs: steps = T_max * "
+                  "steps of an epoch",
+    },
+}  # fmt: skip
+
 # Where settings belong that a call does not have; {} stands for the name.
 _OPTIMIZER = "it is the optimizer's: Trainer(network, optimizer=SGD({}=...))"
+_SGD = "it is a setting of SGD: Trainer(network, optimizer=SGD(0.1, {}=...))"
+_SCHEDULE = "a schedule stands for the rate: SGD(schedules.Cosine(0.1, steps=1000))"
+_LAYERS = "layers are a network's: Trainer(Network(4, [Dense(10)]))"
 _ADAM = "it is a setting of Adam: Trainer(network, optimizer=Adam({}=...))"
 _TRAINER = "it is a setting of the trainer: Trainer(network, {}=...)"
 _FIT = "it is an argument of fit: trainer.fit(X, y, {}=...)"
@@ -92,7 +142,8 @@ _INPUTS = (
 )
 _NO_FEATURES = "it takes as many numbers as come in; leave it out"
 _PLACES: dict[str, str] = {
-    **dict.fromkeys(("learning_rate", "momentum", "nesterov", "ema"), _OPTIMIZER),
+    **dict.fromkeys(("learning_rate", "ema"), _OPTIMIZER),
+    **dict.fromkeys(("momentum", "nesterov"), _SGD),
     **dict.fromkeys(("beta1", "beta2", "epsilon"), _ADAM),
     **dict.fromkeys(("l1", "l2"), "penalties are set for a layer or for all: Dense(10, {0}=...), "
                     "Trainer(network, {0}=...)"),
@@ -101,7 +152,9 @@ _PLACES: dict[str, str] = {
                     "Dense(10, l2=...) or Trainer(network, l2=...)",
     "amsgrad": "no optimizer here has that variant; leave it out",
     "dampening": "no optimizer here has it; leave it out",
-    "schedule": "a schedule stands for the rate: SGD(schedules.Cosine(0.1, steps=1000))",
+    "schedule": _SCHEDULE,
+    "warmup_steps": "a schedule stands for the rate: SGD(schedules.WarmUp(100, then=0.1))",
+    **dict.fromkeys(("layers", "hidden_layer_sizes"), _LAYERS),
     **dict.fromkeys(("batch_size", "loss", "optimizer", "shuffle", "seed", "threads"), _TRAINER),
     **dict.fromkeys(("clip_norm", "clip_value", "dtype", "precision", "target"), _TRAINER),
     **dict.fromkeys(("label_smoothing", "ignore_nan", "on_divergence"), _TRAINER),
@@ -130,10 +183,12 @@ _OF_ESTIMATORS: dict[str, str] = {
     "C": "alpha takes its place, in linear models 1 / (C * len(X))",
     **dict.fromkeys(("l2", "weight_decay", "reg_lambda", "regularization"), _PENALTY),
 }
+_MEMBERS = "members choose theirs; MLPClassifier and MLPRegressor have "
 _OF_TABLES: dict[str, str] = {
-    **dict.fromkeys(("learning_rate", "batch_size", "hidden_layer_sizes", "optimizer", "alpha",
-                     "activation", "dropout"), "members choose theirs; MLPClassifier and "
-                    "MLPRegressor have it"),
+    **dict.fromkeys(("batch_size", "hidden_layer_sizes", "optimizer", "schedule", "alpha",
+                     "activation", "dropout", "momentum"), _MEMBERS + "{}"),
+    **dict.fromkeys(("learning_rate", "learning_rate_init"), _MEMBERS + "learning_rate_init"),
+    **dict.fromkeys((*_OF_ESTIMATORS,), _MEMBERS + "alpha"),
     **dict.fromkeys(("max_depth", "min_samples_leaf", "num_leaves", "max_features", "criterion"),
                     "it is a setting of trees, and members are networks; leave it out"),
     "early_stopping": "members always stop early; n_iter_no_change says when",
@@ -144,7 +199,6 @@ _EXAMPLES = {
     "Network": 'Network(784, [Dense(128, "relu"), Dense(10)])',
     "Trainer": "Trainer(Network(784, [Dense(10)]), optimizer=SGD(0.1), batch_size=32)",
     "Trainer.fit": "trainer.fit(X, y, epochs=5)",
-    "Trainer.evaluate": "trainer.evaluate(X, y)",
     "Dense": 'Dense(10, "relu")',
     "Dropout": "Dropout(0.2)",
     "SGD": "SGD(0.1, momentum=0.9)",
@@ -199,54 +253,72 @@ def _explaining(plain: Any, owner: str) -> Any:
 
 def _advice(owner: str, plain: Any, args: tuple[Any, ...], settings: Mapping[str, Any]) -> str:
     """Return what is said of a call whose arguments are not those of the signature."""
-    parameters = inspect.signature(plain).parameters
-    skipped = next(iter(parameters), "") == "self"
-    known = [each for each in parameters if each != "self"]
+    parameters = {
+        name: each for name, each in inspect.signature(plain).parameters.items() if name != "self"
+    }
+    known = [*parameters]
     unknown = [name for name in settings if name not in parameters]
     if unknown:
         return "; ".join(f"{owner} has no {name}: {_where(owner, name, known)}" for name in unknown)
-    places = [each.name for each in parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
-    twice = [name for name in places[: len(args)] if name in settings]
+    places = [name for name in known if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
+    given = len(args) - ("self" in inspect.signature(plain).parameters)
+    if given < 0:  # a method of a class, as in Trainer.fit(X=X, y=y)
+        return f"{owner} is called on an object, not on its class{_example(owner)}"
+    twice = [name for name in places[:given] if name in settings]
     due = [
         name
-        for name in places[len(args) :]
-        if name not in settings and parameters[name].default is inspect.Parameter.empty
+        for name in known
+        if name not in settings
+        and name not in places[:given]
+        and parameters[name].default is inspect.Parameter.empty
     ]
-    places = places[skipped:]
     if twice:
         said = f"{owner} is given {_listed(twice)} twice, by its place and by its name"
-    elif due:
-        said = f"{owner} needs {_listed(due)}"
+    elif given > len(places):
+        one = len(places) == 1
+        most = "1 argument by its place" if one else f"{len(places)} arguments by their places"
+        said = f"{owner} takes {most} at most, not {given}"
     else:
-        given = len(args) - skipped
-        said = f"{owner} takes {len(places)} arguments by their places at most, not {given}"
-    order = f"it takes {_listed(known)}{', in this order' if len(known) > 1 else ''}"
-    return f"{said}; {order}{f', as in {_EXAMPLES[owner]}' if owner in _EXAMPLES else ''}"
+        said = f"{owner} needs {_listed(due)}"
+    by_name = [name for name in known if name not in places]
+    takes = [f"{_listed(places)}{', in this order' if len(places) > 1 else ''}"] if places else []
+    takes += [f"{_listed(by_name)} by name"] if by_name else []
+    return f"{said}; it takes {', and '.join(takes)}{_example(owner)}"
+
+
+def _example(owner: str) -> str:
+    """Return how it is called, behind what is said, where that is known."""
+    return f", as in {_EXAMPLES[owner]}" if owner in _EXAMPLES else ""
 
 
 def _where(owner: str, name: str, known: list[str]) -> str:
     """Return what to do about an argument that is unknown: its name here, or where it belongs."""
+    converted = _CONVERTED.get(name, {})
+    for here in (owner, *known):
+        if here in converted:
+            return converted[here]
     names = _NAMES.get(name, ())
     for here in names:
         if set(here.split()) <= set(known):
             return f"it is called {_listed(here.split())} here"
+    for here in known:
+        if here.lower() == name.lower():
+            return f"it is called {here} here"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     if near:
         return f"did you mean {near[0]}?"
-    for places in _places_for(owner, known):
-        for each in (name, *names):
-            if each in places:
-                return places[each].format(each)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}? It" if near else "it"
-    return f"{hint} takes {_listed(known)}"
+    places = _places_for(known)
+    for each in (name, *names):
+        if each in places:
+            return places[each].format(each)
+    return f"it takes {_listed(known)}"
 
 
-def _places_for(owner: str, known: list[str]) -> Iterable[Mapping[str, str]]:
-    """Return the tables of places that hold for a call."""
+def _places_for(known: list[str]) -> Mapping[str, str]:
+    """Return the table of places that holds for a call."""
     if "n_members" in known:
-        return _OF_TABLES, _OF_ESTIMATORS
-    return (_OF_ESTIMATORS,) if "random_state" in known else (_PLACES,)
+        return _OF_TABLES
+    return _OF_ESTIMATORS if "random_state" in known else _PLACES
 
 
 def _listed(names: list[str]) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import pickle
 import re
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def trainer():
 CASES = {
     "SGD has no l2: penalties are .*: Dense(10, l2=...), Tr": lambda: SGD(0.1, l2=1),
     "SGD has no lr: it is called learning_rate here": lambda: SGD(lr=0.1),
-    "SGD needs learning_rate; it takes learning_rate, momentum,": lambda: SGD(),
+    "SGD needs learning_rate; it takes learning_rate, momentum and nest": lambda: SGD(),
     "SGD takes 3 arguments by their places at most, not 4": lambda: SGD(0.1, 0.9, True, 0.1),
     "SGD has no weight_decay: AdamW(weight_decay=...)": lambda: SGD(0.1, weight_decay=1e-4),
     "Adam has no betas: it is called beta1 and beta2 here": lambda: Adam(betas=(0.9, 0.99)),
@@ -54,7 +55,9 @@ CASES = {
     "Trainer has no lr: it is the optimizer's: Trainer(network, opt": lambda: Trainer(
         NETWORK, lr=0.1
     ),
-    "Trainer has no momentum: it is the optimizer's": lambda: Trainer(NETWORK, momentum=0.9),
+    "Trainer has no momentum: it is a setting of SGD: Trainer(network, optimizer=SGD(0.1, mom": (
+        lambda: Trainer(NETWORK, momentum=0.9)
+    ),
     "Trainer has no epochs: it is an argument of fit": lambda: Trainer(NETWORK, epochs=5),
     "Trainer has no max_iter: it is an argument of fit: trainer.fit(X, y, epochs=...)": (
         lambda: Trainer(NETWORK, max_iter=5)
@@ -87,15 +90,75 @@ CASES = {
     "EarlyStopping has no restore_best_weights: it is called restore_best": lambda: EarlyStopping(
         restore_best_weights=True
     ),
-    "StepDecay has no step_size: it is called every here": lambda: schedules.StepDecay(
-        0.1, step_size=30
+    "StepDecay has no step_size: every counts steps, .*every = step_size * steps of an epoch": (
+        lambda: schedules.StepDecay(0.1, step_size=30)
     ),
-    "Cosine has no T_max: it is called steps here": lambda: schedules.Cosine(0.1, T_max=10),
+    "Cosine has no T_max: steps counts updates, .*steps = T_max * steps": (
+        lambda: schedules.Cosine(0.1, T_max=10)
+    ),
     "Ensemble has no n_estimators: it takes members, weights": lambda: Ensemble(n_estimators=5),
     "sweep has no lr: it is the optimizer's": lambda: fastnn.sweep(trainer(), X, Y, lr=[0.1]),
     "train_population has no n_epochs: it is called epochs": lambda: fastnn.train_population(
         trainer(), X, Y, n_epochs=3
     ),
+    "train_population needs validation_data; it takes trainers, X, y and epochs, in this order, "
+    "and validation_data, .* and on_error by name": (
+        lambda: fastnn.train_population(trainer(), X, Y)
+    ),
+    "sweep needs grid; it takes make, X, y and epochs, in this order, and grid, ": (
+        lambda: fastnn.sweep(1, 2, 3, 4)
+    ),
+    "sweep needs X, y and grid; it takes": lambda: fastnn.sweep(1),
+    "sweep takes 4 arguments by their places at most, not 5": lambda: fastnn.sweep(1, 2, 3, 4, 5),
+    "SGD needs learning_rate; .*momentum and nesterov, in this order, and ema by name, as": SGD,
+    "Dropout takes 1 argument by its place at most, not 2; it takes rate, as in": (
+        lambda: Dropout(0.2, 3)
+    ),
+    "Trainer.fit is called on an object, not on its class, as in trainer.fit(X": (
+        lambda: Trainer.fit(X=X, y=Y)
+    ),
+    "Trainer.fit has no self: it takes X, y, epochs": lambda: trainer().fit(X, Y, self=3),
+    "Trainer.fit has no x: it is called X here; Trainer.fit has no Y: it is called y": (
+        lambda: trainer().fit(x=X, Y=Y)
+    ),
+    "Dropout has no keep_prob: rate is the part that is dropped: Dropout(rate=1 - keep_prob)": (
+        lambda: Dropout(keep_prob=0.8)
+    ),
+    "OneCycle has no initial_lr: maximum is the largest rate, .*begins with maximum / start": (
+        lambda: schedules.OneCycle(initial_lr=0.1, steps=10)
+    ),
+    "OneCycle has no max_lr: it is called maximum here": lambda: schedules.OneCycle(max_lr=0.1),
+    "OneCycle has no warmup_steps: .*pct_start = warmup_steps / steps": (
+        lambda: schedules.OneCycle(0.1, 100, warmup_steps=10)
+    ),
+    "Cosine has no warmup_steps: a warm-up goes before it: WarmUp(100, then=Cosine(0.1, ste": (
+        lambda: schedules.Cosine(0.1, 100, warmup_steps=10)
+    ),
+    "SGD has no warmup_steps: .*SGD(schedules.WarmUp(100": lambda: SGD(0.1, warmup_steps=10),
+    "WarmUp has no lr: then is the rate that comes after": lambda: schedules.WarmUp(100, lr=0.1),
+    "RMSProp has no alpha: it is called decay here": lambda: fastnn.RMSProp(alpha=0.9),
+    "Exponential has no gamma: .*factor = gamma ** (1 / steps of an epoch)": (
+        lambda: schedules.Exponential(0.1, gamma=0.9)
+    ),
+    "Exponential has no decay_rate: .*factor = decay_rate ** (1 / decay_steps)": (
+        lambda: schedules.Exponential(0.1, decay_rate=0.9)
+    ),
+    "InverseScaling has no decay_steps: .*decay = decay_rate / decay_steps": (
+        lambda: schedules.InverseScaling(0.1, decay_steps=10)
+    ),
+    "Dense has no kernel_regularizer: it is l1 or l2 of the layer": (
+        lambda: Dense(3, kernel_regularizer="l1")
+    ),
+    "Trainer has no regularizer: it is l1 or l2, a": lambda: Trainer(NETWORK, regularizer="l1"),
+    "Adam has no momentum: it is a setting of SGD": lambda: Adam(0.1, momentum=0.9),
+    "Trainer has no scheduler: a schedule stands for the rate": lambda: Trainer(
+        NETWORK, scheduler=schedules.Constant(0.1)
+    ),
+    "Trainer has no threshold: it takes network, ": lambda: Trainer(NETWORK, threshold=0.5),
+    "Trainer has no layers: layers are a network's: Trainer(Network(4, [": (
+        lambda: Trainer(NETWORK, layers=[3])
+    ),
+    "sweep has no trainer: it is called make here": lambda: fastnn.sweep(trainer=trainer()),
 }  # fmt: skip
 
 
@@ -117,7 +180,14 @@ OF_ESTIMATORS = {
     "SGDRegressor has no lr: it is called eta0 here": {"lr": 0.1},
     "Perceptron has no seed: it is called random_state here": {"seed": 1},
     "TabularClassifier has no n_estimators: it is called n_members here": {"n_estimators": 3},
-    "TabularClassifier has no learning_rate: members choose theirs": {"learning_rate": 0.1},
+    "MLPClassifier has no layers: it is called hidden_layer_sizes here": {"layers": (3,)},
+    "MLPClassifier has no keep_prob: dropout is the part that is dr": {"keep_prob": 0.8},
+    "MLPClassifier has no scheduler: it is called schedule here": {"scheduler": 1},
+    "TabularClassifier has no lr: members choose theirs; MLPClassifier and MLPRegressor have "
+    "learning_rate_init": {"lr": 0.1},
+    "TabularClassifier has no C: members choose theirs; MLPClassifier and MLPRegressor have al": {
+        "C": 1.0
+    },
     "TabularRegressor has no max_depth: it is a setting of trees": {"max_depth": 3},
 }
 
@@ -179,7 +249,8 @@ def test_every_public_call_explains_and_every_advice_is_true():
     calls = public_calls()
     signatures = {name: inspect.signature(what).parameters for name, what in calls.items()}
     signatures["fit"] = signatures["Trainer.fit"]
-    known = {*arguments._NAMES, *arguments._PLACES, *arguments._OF_ESTIMATORS, "no_such_setting"}
+    tables = "_NAMES", "_CONVERTED", "_PLACES", "_OF_ESTIMATORS", "_OF_TABLES"
+    known = {*chain(*(getattr(arguments, each) for each in tables)), "no_such_setting"}
     advised = re.compile(r"(\w+)\((?:[^()]*, )?(\w+)=")
     for owner, what in calls.items():
         for name in known - {*signatures[owner]}:
@@ -190,14 +261,17 @@ def test_every_public_call_explains_and_every_advice_is_true():
             for kind, setting in advised.findall(said):
                 assert setting in signatures[kind], said
             called = re.search(r"called (\w+)(?: and (\w+))? here", said)
+            for setting in re.findall(r"MLPRegressor have (\w+)", said):
+                assert setting in signatures["MLPRegressor"], said
             assert called is None or {*filter(None, called.groups())} <= {*signatures[owner]}
-    assert set(arguments._EXAMPLES) <= {*calls, "Trainer.evaluate"}
+    assert set(arguments._EXAMPLES) <= {*calls}
 
 
 def test_signatures_stay_what_they_are_and_so_does_what_is_made():
     clone = pytest.importorskip("sklearn.base").clone
     for what in public_calls().values():
         kinds = {each.kind for each in inspect.signature(what).parameters.values()}
+        assert not any(name.startswith("_") for name in inspect.signature(what).parameters)
         assert not kinds & {inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL}
     model = fastnn.MLPClassifier((3,), alpha=0.5)
     assert clone(model).get_params() == model.get_params() and len(model.get_params()) > 30

@@ -76,7 +76,6 @@ def train_population(
     progress: bool = True,
     executor: Executor | None = None,
     on_error: OnError = "continue",
-    _tell: Callable[[str], None] = warn,
 ) -> Population:
     """Train networks that differ in everything, and keep the best epochs of each.
 
@@ -180,6 +179,33 @@ def train_population(
         Where errors ended members: the number and the error of the first of them. And where the
         best member does no better than a constant and the reason is known.
     """
+    return trained_population(
+        trainers, X, y, epochs, validation_data, sample_weight, views, snapshots, patience, scoring,
+        metrics, callbacks, workers, time_limit, progress, executor, on_error, warn,
+    )  # fmt: skip
+
+
+def trained_population(
+    trainers: Trainer | Iterable[Trainer],
+    X: Any,
+    y: Any,
+    epochs: int,
+    validation_data: tuple[Any, ...],
+    sample_weight: Any,
+    views: Iterable[Any] | None,
+    snapshots: int,
+    patience: Patience,
+    scoring: Scoring,
+    metrics: Metrics,
+    callbacks: Callback | Iterable[Callback],
+    workers: int | None,
+    time_limit: float | None,
+    progress: bool,
+    executor: Executor | None,
+    on_error: OnError,
+    tell: Callable[[str], None],
+) -> Population:
+    """Do what `train_population` does, and `tell` why the best member does no better, if known."""
     given = _check_trainers(trainers)
     count = whole(epochs, "epochs of a population", 1)
     most = whole(snapshots, "snapshots", 1)
@@ -244,7 +270,7 @@ def train_population(
     larger = keepers[0].larger_is_better
     population = Population(found, y_val, weight[0] if weight else None, larger)
     best = members[population.members.index(population.best)]
-    tell_reason(population.best.trainer, best.data, _tell)
+    tell_reason(population.best.trainer, best.data, tell)
     return population
 
 

@@ -34,7 +34,7 @@ from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
 from fastnn.training.learning_check import warn
-from fastnn.training.population import train_population
+from fastnn.training.population import trained_population
 from fastnn.training.snapshot import Snapshot
 
 SIZE = 32  # of an ensemble, a member that is chosen twice counted twice
@@ -381,7 +381,7 @@ class Fit:
         weights = () if validation.weights is None else (validation.weights,)
         reasons: list[str] = []  # of what a caller cannot set: units and rates are the members' own
         try:
-            population = train_population(
+            population = trained_population(
                 trainers,
                 {name: pair[0] for name, pair in self.features.items()},
                 training.targets,
@@ -392,11 +392,14 @@ class Fit:
                 snapshots=self._snapshots(),
                 patience=self._patience(),
                 scoring=self._epoch_scoring(),
+                metrics=(),
+                callbacks=(),
                 workers=settings.workers,
                 time_limit=self._seconds_left(),
                 progress=settings.verbose > 0,
+                executor=None,
                 on_error="raise",
-                _tell=reasons.append,
+                tell=reasons.append,
             )
         except Diverged as error:
             self.error = error
