@@ -7,9 +7,11 @@ is then theirs.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from dataclasses import dataclass
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown
@@ -17,6 +19,27 @@ from fastnn.layers import Layer, Parameter
 
 if TYPE_CHECKING:
     from fastnn.graph.custom import AnyActivation
+
+Norm = TypeVar("Norm", bound="Normalization")
+
+
+def _without_features(layer: type[Norm]) -> type[Norm]:
+    """Have a layer refuse a number of features by its place, as other libraries take it there."""
+    kind: Any = layer
+    plain, first = kind.__init__, next(iter(inspect.signature(layer).parameters))
+
+    @functools.wraps(plain)
+    def begin(self: Norm, *args: Any, **settings: Any) -> None:
+        if args and isinstance(args[0], Integral) and not isinstance(args[0], bool):
+            raise InvalidInput(
+                f"{layer.__name__} takes as many numbers as come in: write {layer.__name__}() "
+                f"without {shown(args[0])}, which would be its {first}; where that is meant, give "
+                f"{first} by its name"
+            )
+        plain(self, *args, **settings)
+
+    kind.__init__ = begin
+    return layer
 
 
 class Normalization(Layer):
@@ -26,19 +49,9 @@ class Normalization(Layer):
 
     def __post_init__(self) -> None:
         """Check the settings and fill in the activation's alpha."""
-        self._refuse_features()
         what = f"epsilon of {self.kind}"
         object.__setattr__(self, "epsilon", number(self.epsilon, what, 0.0, open_low=True))
         self.check_activation()
-
-    def _refuse_features(self) -> None:
-        """Refuse a number of features in place of the first setting, as other libraries take it."""
-        name, first = next(iter(vars(self).items()))
-        if isinstance(first, Integral) and int(first) > 1:
-            raise InvalidInput(
-                f"{self.kind} takes as many numbers as come in: write {self.kind}() without "
-                f"{shown(first)}, which would be its {name}"
-            )
 
     def outputs_of(self, inputs: int) -> int:
         """Return `inputs`: as many numbers come out as go in."""
@@ -49,6 +62,7 @@ class Normalization(Layer):
         return Parameter("gamma", (inputs,), start=1.0), Parameter("beta", (inputs,))
 
 
+@_without_features
 @explained
 @dataclass(frozen=True)
 class LayerNorm(Normalization):
@@ -92,6 +106,7 @@ class LayerNorm(Normalization):
     alpha: float | None = None
 
 
+@_without_features
 @explained
 @dataclass(frozen=True)
 class BatchNorm(Normalization):

@@ -211,7 +211,10 @@ def test_an_estimator_says_what_to_write(text):
         (lambda: Network(3, [Dense(3), "relu"]), "a setting of its layer: Dense(10, 'relu')"),
         (lambda: Network(3, [Dense]), "write its settings: Dense(10)"),
         (lambda: LayerNorm(64), "write LayerNorm() without 64, which would be its epsilon"),
+        (lambda: LayerNorm(1), "without 1, which would be its epsilon; where that is meant, give"),
+        (lambda: BatchNorm(1), "write BatchNorm() without 1, which would be its momentum"),
         (lambda: BatchNorm(np.int64(64)), "write BatchNorm() without"),
+        (lambda: BatchNorm(momentum=2), "momentum of BatchNorm must be .* 1], not 2"),
         (
             lambda: Trainer([2, 3, 1]),
             "not [2, 3, 1]; one has a number of inputs and",
@@ -219,12 +222,27 @@ def test_an_estimator_says_what_to_write(text):
         (lambda: Trainer(NETWORK, batch_size=None), "not None; for one update an epoch from all"),
         (lambda: Trainer(NETWORK, "adam"), "loss comes before the optimizer, and 'adam' is none"),
         (lambda: Trainer(NETWORK, SGD(0.1)), "loss comes before the optimizer, and SGD(learning_"),
+        (lambda: Trainer(NETWORK, SGD), "loss comes before the optimizer, and <class"),
+        (lambda: Trainer(NETWORK, fastnn.losses.Huber), "Huber is one; write Huber()"),
+        (lambda: Trainer(NETWORK, loss=fastnn.losses.Margin), "Margin is one; write Margin()"),
+        (
+            lambda: Trainer(NETWORK, int),
+            "loss must not be a class, and int is one; one is Quantile",
+        ),
         (lambda: Trainer(NETWORK, optimizer="adam"), "such as SGD(0.1) or Adam(), not 'adam'"),
     ],
 )
 def test_a_value_at_the_place_of_another_says_what_belongs_there(make, text):
     with pytest.raises(InvalidInput, match=re.escape(text).replace(r"\.\*", ".*")):
         make()
+
+
+def test_whole_numbers_are_settings_of_norms_by_their_names():
+    assert LayerNorm(epsilon=2) == LayerNorm(2.0) and LayerNorm(epsilon=1).epsilon == 1.0
+    assert BatchNorm(momentum=1) == BatchNorm(1.0) == copy.copy(BatchNorm(momentum=1))
+    assert dataclasses.replace(BatchNorm(), momentum=1).momentum == 1.0
+    with pytest.raises(InvalidInput, match="epsilon of LayerNorm"):
+        LayerNorm(True)
 
 
 def public_calls():

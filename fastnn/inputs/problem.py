@@ -145,6 +145,11 @@ class Problem:
                 f"loss comes before the optimizer, and {shown(self.loss)} is none; give both by "
                 'name: Trainer(network, loss="mse", optimizer=Adam())'
             )
+        if isinstance(self.loss, type):
+            known = ", ".join(f"{kind.__name__}()" for kind in KINDS)
+            name = self.loss.__name__
+            instead = f"write {name}()" if issubclass(self.loss, KINDS) else f"one is {known}"
+            raise InvalidInput(f"loss must not be a class, and {name} is one; {instead}")
         if not isinstance(self.loss, KINDS):
             loss = rule_of("loss", self.loss, LOSSES, self.network.outputs)
             object.__setattr__(self, "loss", loss)
@@ -487,8 +492,9 @@ class EpochResult(NamedTuple):
 def _names_optimizer(value: Any) -> bool:
     """Return whether what is given as a loss is an optimizer, or the name of one."""
     names = {kind.__name__.lower() for kind in OPTIMIZERS}
-    kinds = (Optimizer, type)
-    return isinstance(value, kinds) or isinstance(value, str) and value.lower() in names
+    if isinstance(value, type):
+        return issubclass(value, Optimizer)
+    return isinstance(value, Optimizer) or isinstance(value, str) and value.lower() in names
 
 
 def penalty_of(problem: Problem, parameters: Sequence[tuple[np.ndarray, ...]]) -> float:
