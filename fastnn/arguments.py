@@ -18,7 +18,7 @@ from fastnn.errors import UnknownArgument
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 # What settings are called elsewhere, and here: the first that a call takes, or several together.
-_RATE = "learning_rate_init", "eta0", "learning_rate", "rate", "maximum"
+_RATE = "learning_rate_init", "eta0", "learning_rate"
 _EPOCHS = "max_iter", "epochs"
 _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("lr", "eta", "eta0", "learning_rate", "step_rate", "initial_lr"), _RATE),
@@ -34,7 +34,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("beta1",), ("beta_1",)),
     **dict.fromkeys(("beta2",), ("beta_2",)),
     **dict.fromkeys(("eps",), ("epsilon",)),
-    **dict.fromkeys(("seed", "random_state", "random_seed", "rng"), ("random_state", "seed")),
+    **dict.fromkeys(
+        ("seed", "random_state", "random_seed", "rng"), ("random_state", "seed", "seeds")
+    ),
     **dict.fromkeys(("device", "backend", "target"), ("target",)),
     **dict.fromkeys(("num_threads", "n_threads"), ("threads", "n_jobs", "workers")),
     **dict.fromkeys(("n_jobs", "workers"), ("threads", "n_jobs", "workers")),
@@ -55,16 +57,18 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("kernel_constraint", "maxnorm"), ("max_norm",)),
     **dict.fromkeys(("act", "activation_fn", "activation_function"), ("activation",)),
     **dict.fromkeys(("nonlinearity", "func"), ("activation",)),
-    **dict.fromkeys(("negative_slope", "slope"), ("alpha",)),
-    **dict.fromkeys(("p", "dropout", "dropout_rate", "prob", "keep_prob"), ("rate", "dropout")),
+    **dict.fromkeys(("p", "dropout", "dropout_rate", "prob", "keep_prob"), ("dropout",)),
     **dict.fromkeys(("restore_best_weights",), ("restore_best",)),
     **dict.fromkeys(("save_best_only",), ("best",)),
     **dict.fromkeys(("filepath", "filename", "file", "save_path"), ("path",)),
     **dict.fromkeys(("log_dir", "logdir", "folder", "directory"), ("folder", "path")),
     **dict.fromkeys(("min_delta", "tol", "threshold"), ("min_delta", "threshold")),
     **dict.fromkeys(("patience",), ("n_iter_no_change",)),
-    **dict.fromkeys(("n_iter_no_change", "early_stopping_rounds"), ("patience",)),
-    **dict.fromkeys(("decay_steps", "period", "freq"), ("every", "steps")),
+    **dict.fromkeys(("n_iter_no_change",), ("patience",)),
+    **dict.fromkeys(("early_stopping_rounds",), ("n_iter_no_change", "patience")),
+    **dict.fromkeys(("restarts",), ("n_restarts",)),
+    **dict.fromkeys(("n_restarts",), ("restarts",)),
+    **dict.fromkeys(("period", "freq"), ("every",)),
     **dict.fromkeys(("total_steps", "num_steps", "n_steps"), ("steps",)),
     **dict.fromkeys(("gamma", "decay_rate"), ("factor",)),
     **dict.fromkeys(("eta_min", "end_lr", "minimum_lr"), ("min_lr",)),
@@ -72,11 +76,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), ("schedule",)),
     **dict.fromkeys(("n_estimators", "n_models"), ("n_members",)),
     **dict.fromkeys(("trainer",), ("trainers", "make")),
-    **dict.fromkeys(("estimators", "models", "trainers", "networks"), ("members", "trainers")),
-    **dict.fromkeys(("clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
+    **dict.fromkeys(
+        ("estimators", "models", "trainers", "networks"), ("members", "trainers", "network")
+    ),
+    **dict.fromkeys(("clipnorm", "global_clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
     **dict.fromkeys(("clipvalue", "clip"), ("clip_value",)),
     **dict.fromkeys(("eval_set", "valid_set", "validation"), ("validation_data",)),
-    **dict.fromkeys(("weights", "sample_weights", "weight"), ("sample_weight",)),
+    **dict.fromkeys(("weights", "sample_weights", "weight"), ("sample_weight", "weights")),
     **dict.fromkeys(("categorical", "cat_features"), ("categorical_features",)),
     **dict.fromkeys(("categorical_feature", "cat_cols"), ("categorical_features",)),
     **dict.fromkeys(("nesterovs_momentum",), ("nesterov",)),
@@ -85,10 +91,13 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 # What is not the same number here: what to write, by the call, or by a setting that it takes.
 _SCHEDULES = "Constant", "StepDecay", "Exponential", "InverseScaling", "Cosine"
+_EACH_PASS = "{} counts passes over all rows, not updates"
+_HERE = "it is called {} here"
 _WARM_UP = "a warm-up goes before it: WarmUp(100, then=Cosine(0.1, steps=1000))"
 _PER_STEP = "factor is for each step: factor = decay_rate ** (1 / decay_steps)"
 _FALLING = "with power=1, decay is for each step: decay = decay_rate / decay_steps"
 _RATES: dict[str, str] = {
+    **dict.fromkeys(_SCHEDULES, _HERE.format("rate")),
     "OneCycle": "maximum is the largest rate, and training begins with maximum / start_divisor: "
                 "OneCycle(maximum=0.1, steps=1000)",
     "WarmUp": "then is the rate that comes after, or its schedule: WarmUp(100, then=0.1)",
@@ -104,20 +113,34 @@ _CONVERTED: dict[str, dict[str, str]] = {
     },
     **dict.fromkeys(("lr", "eta", "eta0", "rate", "learning_rate", "step_rate", "base_lr"), _RATES),
     **dict.fromkeys(("initial_lr", "initial_learning_rate", "learning_rate_init"), _RATES),
-    "max_lr": {"WarmUp": _RATES["WarmUp"]},
+    "max_lr": {**_RATES, "OneCycle": _HERE.format("maximum")},
+    **dict.fromkeys(("p", "dropout", "dropout_rate", "prob"), {"Dropout": _HERE.format("rate")}),
+    **dict.fromkeys(("negative_slope", "slope"), dict.fromkeys(
+        ("Dense", "LayerNorm", "BatchNorm"), _HERE.format("alpha"))),
+    **dict.fromkeys(("iterations", "num_iterations"), {
+        name: _EACH_PASS.format(name) for name in _EPOCHS
+    }),
+    "clipnorm": {"clip_norm": "clip_norm is of all gradients together, as global_clipnorm in "
+                              "Keras"},
     "warmup_steps": {
         **dict.fromkeys(_SCHEDULES, _WARM_UP),
         "OneCycle": "pct_start takes its place: pct_start = warmup_steps / steps",
-        "WarmUp": "it is called steps here",
+        "WarmUp": _HERE.format("steps"),
     },
-    **dict.fromkeys(("alpha", "rho"), {"RMSProp": "it is called decay here"}),
+    **dict.fromkeys(("alpha", "rho"), {"RMSProp": _HERE.format("decay")}),
     **dict.fromkeys(("kernel_regularizer", "regularizer", "regularization"), _REGULARIZERS),
     "gamma": {
         "Exponential": "factor is for each step, and gamma in PyTorch for each epoch: factor = "
                        "gamma ** (1 / steps of an epoch)",
     },
     "decay_rate": {"Exponential": _PER_STEP, "InverseScaling": _FALLING},
-    "decay_steps": {"Exponential": _PER_STEP, "InverseScaling": _FALLING},
+    "decay_steps": {
+        "Exponential": _PER_STEP,
+        "InverseScaling": _FALLING,
+        "StepDecay": _HERE.format("every"),
+        "Cosine": _HERE.format("steps"),
+    },
+    "total_steps": {"WarmUp": "steps are those of the warm-up alone"},
     "step_size": {
         "StepDecay": "every counts steps, and step_size in PyTorch epochs: every = step_size * "
                      "steps of an epoch",
@@ -304,8 +327,8 @@ def _where(owner: str, name: str, known: list[str]) -> str:
     for here in known:
         if here.lower() == name.lower():
             return f"it is called {here} here"
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    if near:
+    said = names or name in _PLACES  # a name of something else, and not a misspelt one
+    if not said and (near := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
         return f"did you mean {near[0]}?"
     places = _places_for(known)
     for each in (name, *names):

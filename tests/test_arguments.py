@@ -158,6 +158,19 @@ CASES = {
     "Trainer has no layers: layers are a network's: Trainer(Network(4, [": (
         lambda: Trainer(NETWORK, layers=[3])
     ),
+    "EarlyStopping has no model: it belongs to the tr": lambda: EarlyStopping(model=NETWORK),
+    "Dropout has no lr: it is the optimizer's": lambda: Dropout(lr=0.1),
+    "Constant has no p: it is a layer of its own": lambda: schedules.Constant(p=0.1),
+    "OneCycle has no period: it takes maximum, steps": lambda: schedules.OneCycle(period=3),
+    "Cosine has no decay_steps: it is called steps here": lambda: schedules.Cosine(decay_steps=3),
+    "LayerNorm has no negative_slope: it is called alpha": lambda: LayerNorm(negative_slope=0.1),
+    "Trainer has no clipnorm: clip_norm is of all gradients together": (
+        lambda: Trainer(NETWORK, clipnorm=1.0)
+    ),
+    "Trainer.fit has no iterations: epochs counts passes over all rows, not updates": (
+        lambda: trainer().fit(X, Y, iterations=100)
+    ),
+    "sweep has no seed: it is called seeds here": lambda: fastnn.sweep(trainer(), seed=1),
     "sweep has no trainer: it is called make here": lambda: fastnn.sweep(trainer=trainer()),
 }  # fmt: skip
 
@@ -181,6 +194,11 @@ OF_ESTIMATORS = {
     "Perceptron has no seed: it is called random_state here": {"seed": 1},
     "TabularClassifier has no n_estimators: it is called n_members here": {"n_estimators": 3},
     "MLPClassifier has no layers: it is called hidden_layer_sizes here": {"layers": (3,)},
+    "MLPClassifier has no negative_slope: it takes hidden_layer": {"negative_slope": 0.1},
+    "SGDClassifier has no early_stopping_rounds: it is called n_iter_no_change here": {
+        "early_stopping_rounds": 3
+    },
+    "Perceptron has no restarts: it is called n_restarts here": {"restarts": 3},
     "MLPClassifier has no keep_prob: dropout is the part that is dr": {"keep_prob": 0.8},
     "MLPClassifier has no scheduler: it is called schedule here": {"scheduler": 1},
     "TabularClassifier has no lr: members choose theirs; MLPClassifier and MLPRegressor have "
