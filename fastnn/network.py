@@ -282,7 +282,10 @@ class Network:
             inputs = _width(inputs, "inputs of a Network")
         object.__setattr__(self, "inputs", inputs)
         if isinstance(layers, (*LAYERS, str)) or not isinstance(layers, Iterable):
-            raise InvalidInput(f"layers must be a list of {_KNOWN}, not {shown(layers)}")
+            raise InvalidInput(
+                f"layers must be a list of {_KNOWN}, not {shown(layers)}; write a list: "
+                'Network(784, [Dense(128, "relu"), Dense(10)])'
+            )
         object.__setattr__(self, "layers", tuple(layers))
         for position, layer in enumerate(self.layers):
             if not isinstance(layer, LAYERS):

@@ -225,6 +225,8 @@ def test_an_estimator_says_what_to_write(text):
         (lambda: Dense(3, None), "unknown activation None; did you mean 'identity'?"),
         (lambda: Network(Dense(4), Dense(1)), "; its layers follow as a list: Network(784, ["),
         (lambda: Network((3,), [Dense(1)]), "not (3,); its layers follow as a list: Network("),
+        (lambda: Network(4, 3), "not 3; write a list: Network(784, [Dense("),
+        (lambda: Network(4, Dense(3)), "bias_rate_factor=1.0); write a list: Network(784, ["),
         (lambda: Network(3, [4, 1]), "not 4; one of 4 units is Dense(4)"),
         (lambda: Network(3, [Dense(3), "relu"]), "a setting of its layer: Dense(10, 'relu')"),
         (lambda: Network(3, [Dense]), "write its settings: Dense(10)"),
