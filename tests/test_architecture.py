@@ -90,7 +90,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("engine", "batched_models"),
     ),
     "fastnn.training": (
-        ("text_table", "progress", "plain_values", "series", "views"),
+        ("text_table", "progress", "plain_values", "reach", "series", "views"),
         ("restart_results",),
         ("history", "scores"),
         ("metrics", "combining"),

@@ -69,3 +69,16 @@ def _forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
             X = activation_of(dense.activation).value(X, alpha)
     found: np.ndarray = X
     return found
+
+
+def rates_of(outputs: np.ndarray) -> np.ndarray:
+    """Return exp of outputs; infinity, beyond what there is a number for."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(outputs))
+
+
+def shares_of(outputs: np.ndarray) -> np.ndarray:
+    """Return the softmax of each row of finite outputs; 0 where no number holds a difference."""
+    with np.errstate(over="ignore"):
+        found = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return np.asarray(found / found.sum(axis=1, keepdims=True))

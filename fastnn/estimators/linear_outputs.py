@@ -38,25 +38,25 @@ def _products(X: Any, coef: Any, intercept: np.ndarray) -> np.ndarray:
     return np.ravel(found) if found.ndim == 1 or found.shape[1] == 1 else found
 
 
-def overflow_in(outputs: np.ndarray) -> str:
+def overflow_in(outputs: np.ndarray, what: str = "x . coef_ + intercept_") -> str:
     """Return which output of which row is not finite, in words, or ""."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(outputs.sum()) or np.isfinite(outputs).all():
             return ""
     place = np.argwhere(~np.isfinite(outputs))[0].tolist()
     of_class = f" of output {place[1]}" if len(place) > 1 else ""
-    return f"x . coef_ + intercept_{of_class} for row {place[0]} of X is {outputs[tuple(place)]}"
+    return f"{what}{of_class} for row {place[0]} of X is {outputs[tuple(place)]}"
 
 
-def refuse_overflow(outputs: np.ndarray) -> np.ndarray:
-    """Return outputs that are all finite.
+def refuse_overflow(outputs: np.ndarray, what: str = "x . coef_ + intercept_") -> np.ndarray:
+    """Return outputs, or what is made of them, that are all finite.
 
     Raises
     ------
     InvalidInput
         One that is not.
     """
-    found = overflow_in(outputs)
+    found = overflow_in(outputs, what)
     if found:
         raise InvalidInput(
             f"{found}: no {outputs.dtype} holds it, so nothing can be predicted; {SCALE_X}"

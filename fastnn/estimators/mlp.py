@@ -19,6 +19,7 @@ from fastnn.errors import InvalidInput
 from fastnn.estimators.base import Rows, refuse_negative_counts
 from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.files import ScoredNumbers, opened
+from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text, threshold_of
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
@@ -31,6 +32,7 @@ from fastnn.rules.table import LOSSES, LossName, loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 from fastnn.training.metrics import MetricName
+from fastnn.training.scores import refuse_overflow
 from fastnn.training.trainer import Trainer
 
 REGRESSIONS = {name for name, row in LOSSES.items() if row.targets in ("real", "counts")}
@@ -320,8 +322,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         """
         raw = self._outputs_of(X)
         if self.out_activation_ == "softmax":
-            raw = np.exp(raw - raw.max(axis=1, keepdims=True))
-            return raw / raw.sum(axis=1, keepdims=True)
+            return shares_of(raw)
         if self.n_outputs_ > 1 and self._labels.kind == "multiclass":
             return np.asarray(softmax(log_expit(raw), axis=1))  # not 0 / 0 where all are small
         found = np.asarray(expit(raw))
@@ -638,8 +639,9 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     _scales_targets = True
 
     def _numbers(self, raw: np.ndarray) -> np.ndarray:
-        found = np.exp(raw) if self.out_activation_ == "exp" else raw
-        return found[:, 0] if found.shape[1] == 1 else found
+        if self.out_activation_ == "exp":
+            raw = refuse_overflow(rates_of(raw), remedy=SCALE_X)
+        return raw[:, 0] if raw.shape[1] == 1 else raw
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         X, y = self._check_X_y(X, y, reset=reset, multi_output=True, y_numeric=True)
@@ -688,7 +690,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
             raw = trainer.forward(X)
             raw = raw if scalings[1] is None else scalings[1].undo(raw)
             counts = loss_row(trainer.loss).targets == "counts"
-            return r2(y, np.exp(raw) if counts else raw, rows.sample_weight)
+            return r2(y, rates_of(raw) if counts else raw, rows.sample_weight)
 
         return score
 

@@ -22,9 +22,11 @@ from fastnn.errors import shown
 from fastnn.estimators.base import Rows, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
+from fastnn.estimators.forward import rates_of, shares_of
 from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
+from fastnn.estimators.linear_outputs import refuse_overflow
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import given_weights, refuse_balanced
@@ -448,9 +450,7 @@ class SGDClassifier(LinearClassifier):
         """
         check_is_fitted(self)
         if self.loss == "softmax_cross_entropy" and self._outputs() > 1:
-            scores = self.decision_function(X)
-            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+            return shares_of(self.decision_function(X))
         if self.loss != "modified_huber":
             return np.asarray(self._predict_proba_lr(X))
         found = (np.clip(self.decision_function(X), -1, 1) + 1) / 2
@@ -646,10 +646,12 @@ class SGDRegressor(ScoredNumbers, LinearModel):
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features): rates of "poisson"."""
-        return self._numbers(self._outputs_for(X))
+        found = self._numbers(self._outputs_for(X))
+        what = "exp(x . coef_ + intercept_)"
+        return refuse_overflow(found, what) if self.loss == "poisson" else found
 
     def _numbers(self, outputs: np.ndarray) -> np.ndarray:
-        return np.exp(outputs) if self.loss == "poisson" else outputs
+        return rates_of(outputs) if self.loss == "poisson" else outputs
 
     def _check_rows(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         read = self._rows_read()

@@ -28,6 +28,12 @@ def kind_of(problem: Problem) -> tuple[str, bool, int]:
     return row.targets, row.from_logits, problem.network.outputs
 
 
+def has_link(problem: Problem) -> bool:
+    """Return whether the mean is of probabilities or rates, not of outputs themselves."""
+    targets, from_logits, _ = kind_of(problem)
+    return targets == "counts" or (from_logits and targets in ("classes", "binary"))
+
+
 def check_alike(problems: list[Problem]) -> None:
     """Raise `InvalidInput` where these networks do not predict the same thing."""
     for index, problem in enumerate(problems):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -34,12 +35,14 @@ from fastnn.training.combining import (
     as_outputs,
     averaging_problem,
     check_alike,
+    has_link,
     labels,
     table_of,
     without_state,
 )
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, measured
 from fastnn.training.population_result import Population
+from fastnn.training.reach import largest, reach_of
 from fastnn.training.saved_trainer import (
     check_threads,
     names_from,
@@ -261,9 +264,10 @@ class Ensemble:
         Raises
         ------
         InvalidInput
-            A mean that is infinite or NaN, since numbers overflow, by its row.
+            A mean, or an output of a member, that is infinite or NaN, since numbers overflow, by
+            its row.
         """
-        return labels(self._problem, refuse_overflow(self._mean(X)))
+        return labels(self._problem, self._finite_mean(X))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return mean probabilities for X, in the form of `fastnn.Trainer.predict_proba`.
@@ -271,10 +275,11 @@ class Ensemble:
         Raises
         ------
         InvalidInput
-            Another loss, whose outputs are no probabilities; a mean that is not finite.
+            Another loss, whose outputs are no probabilities; a mean, or an output of a member, that
+            is not finite.
         """
         check_probabilistic(self._problem)
-        return table_of(self._problem, refuse_overflow(self._mean(X)))
+        return table_of(self._problem, self._finite_mean(X))
 
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()
@@ -292,9 +297,28 @@ class Ensemble:
         outputs = as_outputs(self._problem, mean)
         return measured_of(self._problem, outputs, y, sample_weight, metrics)
 
+    def _finite_mean(self, X: Any) -> np.ndarray:
+        """Return `_mean`, or raise `InvalidInput` where that or an output of a member is infinite.
+
+        Of an infinite output a probability is 1 or 0, and a rate may be 0, of which the mean tells
+        nothing. So outputs are looked at themselves where features are so large that it may be.
+        """
+        opened = self._open()
+        features = self._features(X, opened)
+        mean = refuse_overflow(self._summed(features, opened))
+        for group, (reach, members) in opened.reaches.items():
+            if not largest(features[group]) < reach:
+                for member in members:
+                    refuse_overflow(member._outputs()(features[group]))
+        return mean
+
     def _mean(self, X: Any) -> np.ndarray:
         """Return the weighted mean of what is averaged, (m, outputs)."""
         opened = self._open()
+        return self._summed(self._features(X, opened), opened)
+
+    def _features(self, X: Any, opened: _Opened) -> list[Any]:
+        """Return checked features, as each of the readers has them."""
         features: list[Any] = []
         for member in opened.readers:
             problem, own = member.problem, seen(X, member.view)
@@ -310,6 +334,10 @@ class Ensemble:
                     f"X must have as many rows for each member, but {member.view!r} has "
                     f"{len(features[-1])}, and {opened.readers[0].view!r} {len(features[0])}"
                 )
+        return features
+
+    def _summed(self, features: list[Any], opened: _Opened) -> np.ndarray:
+        """Return the weighted mean for checked features."""
         sums = [each.add_up(features) for each in opened.together]
         return sum(sums[1:], sums[0])
 
@@ -435,10 +463,14 @@ class _Opened(NamedTuple):
         A member for each array of features that there are to be.
     together
         Engines, those of one target together.
+    reaches
+        Of each of the arrays, the least `reach_of` members that read it, and these members; none
+        where outputs are averaged themselves.
     """
 
     readers: list[Snapshot]
     together: list[SideBySide]
+    reaches: dict[int, tuple[float, list[Snapshot]]]
 
 
 def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | None) -> _Opened:
@@ -463,7 +495,13 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
         for engine, problem, member in zip(engines, problems, chosen, strict=True):
             engine.load(member._parameters, start_slots(problem, member._parameters))
         together.append(kind(engines, groups, shares, seats, _rates if counts else None))
-    return _Opened([member for _, member in readers.values()], together)
+    reaches: dict[int, tuple[float, list[Snapshot]]] = {}
+    for member, group, _ in (each for own in by_target.values() for each in own):
+        if has_link(member.problem):
+            least, reading = reaches.get(group, (math.inf, []))
+            reach = reach_of(member.problem, member._parameters)
+            reaches[group] = min(least, reach), [*reading, member]
+    return _Opened([member for _, member in readers.values()], together, reaches)
 
 
 def _rates(outputs: np.ndarray, into: np.ndarray) -> None:

@@ -14,10 +14,10 @@ from fastnn.inputs.problem import Problem
 from fastnn.training.metrics import Metrics, check_measurable, check_metrics, measured
 from fastnn.training.scores import (
     check_probabilistic,
+    finished,
     is_finite,
     predictions,
     probabilities,
-    refuse_overflow,
     scores,
 )
 
@@ -75,10 +75,10 @@ class Predictor(ABC):
         Raises
         ------
         InvalidInput
-            An output that is infinite or NaN, since numbers overflow, by its row; `forward` returns
-            such, too.
+            An output or a rate that is infinite or NaN, since numbers overflow, by its row;
+            `forward` returns such, too.
         """
-        return self._finished(X, predictions, checked=True)
+        return self._finished(X, predictions)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities that the network gives for X (m, inputs).
@@ -95,31 +95,33 @@ class Predictor(ABC):
             Another loss, whose outputs are no probabilities; an output that is not finite.
         """
         check_probabilistic(self.problem)
-        return self._finished(X, probabilities, checked=True)
+        return self._finished(X, probabilities)
 
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs).
 
         They are infinite or NaN where numbers overflow.
         """
-        return self._finished(X, lambda problem, outputs: outputs)
+        return self._finished(X, None)
 
     def _finished(
         self,
         X: Any,
-        finish: Callable[[Problem, np.ndarray], np.ndarray],
-        checked: bool = False,
+        finish: Callable[[Problem, np.ndarray], np.ndarray] | None,
     ) -> np.ndarray:
-        """Return what `finish` makes of the outputs, finite if `checked`; of a file by pieces."""
+        """Return what `finish` makes of finite outputs, or outputs as they are.
+
+        Those of a file are computed by pieces.
+        """
         problem = self.problem
         if _is_plain(X, problem):
             if X.size > FEW_NUMBERS:
                 found = self._outputs(if_finite=True)(X)
                 if found is not None:
-                    return finish(problem, refuse_overflow(found) if checked else found)
+                    return found if finish is None else finished(problem, found, finish)
             elif is_finite(X):
                 found = self._outputs()(X)
-                return finish(problem, refuse_overflow(found) if checked else found)
+                return found if finish is None else finished(problem, found, finish)
         reader = self._reader(X)
         features = check_features(
             X, problem.network.inputs, problem.dtype, reader=reader, names=self.feature_names
@@ -129,10 +131,10 @@ class Predictor(ABC):
         def of_piece(rows: Any) -> np.ndarray:
             nonlocal done
             found = outputs(rows)
-            if checked:
-                refuse_overflow(found, done)
+            if finish is not None:
+                found = finished(problem, found, finish, done)
             done += len(rows)
-            return finish(problem, found)
+            return found
 
         return by_pieces(of_piece, features)
 

@@ -101,6 +101,27 @@ def refuse_overflow(
     )
 
 
+def finished(
+    problem: Problem,
+    outputs: np.ndarray,
+    finish: Callable[[Problem, np.ndarray], np.ndarray],
+    first_row: int = 0,
+) -> np.ndarray:
+    """Return finite `predictions` or `probabilities`, as `finish` is, of finite `outputs`.
+
+    Raises
+    ------
+    InvalidInput
+        An output that is not finite, as `refuse_overflow` says, or a rate exp(z) that is not.
+    """
+    refuse_overflow(outputs, first_row)
+    with np.errstate(over="ignore"):
+        found = finish(problem, outputs)
+    if loss_row(problem.loss).targets == "counts":
+        refuse_overflow(found.reshape(outputs.shape), first_row)
+    return found
+
+
 class Outputs:
     """Outputs that are known, in the place of a network: the rows asked for come in order."""
 
