@@ -70,7 +70,7 @@ def test_the_largest_seed_is_taken():
         ({"loss": "msee"}, "unknown loss 'msee'; did you mean 'mse'"),
         ({"loss": None}, "unknown loss None"),
         ({"loss": ["mse"]}, r"unknown loss \['mse'\]"),
-        ({"optimizer": 0.1}, r"optimizer must be .* such as SGD\(0.1\), not 0.1"),
+        ({"optimizer": 0.1}, r"optimizer must be .* such as SGD\(0.1\) .*, not 0.1"),
         ({"optimizer": SGD}, "optimizer must be"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, not 0"),
         ({"batch_size": 2.0}, "batch_size must be a whole number"),
