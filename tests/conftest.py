@@ -70,6 +70,14 @@ def _teams_for_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("fastnn.targets.cpu.engine.ALONE_SECONDS", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def _no_figure_stays() -> Iterator[None]:
+    """Close what a test has drawn: Matplotlib warns of more than 20 open figures in a process."""
+    yield
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Return the folder of real data sets, or skip where there is none."""
@@ -93,4 +101,3 @@ def pyplot() -> Iterator[Any]:
     yield pyplot
     for number in pyplot.get_fignums():
         pyplot.figure(number).canvas.draw()
-    pyplot.close("all")

@@ -22,16 +22,11 @@ def test_there_is_a_notebook_a_chapter():
 def test_a_notebook_runs_top_to_bottom(book, tmp_path, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": book.stem}
-    try:
-        for number, cell in enumerate(cells_of(book)):
-            if cell["cell_type"] == "code":
-                exec(compile("".join(cell["source"]), f"{book.name}, cell {number}", "exec"), names)
-    finally:
-        pyplot.close("all")
+    for number, cell in enumerate(cells_of(book)):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{book.name}, cell {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("book", BOOKS, ids=[book.stem for book in BOOKS])
