@@ -44,13 +44,15 @@ def sparse(X, kind):
         X[:] = np.eye(k)[random.integers(0, k, n)]
     elif kind == "rare":
         X *= random.random(X.shape) < 0.01
+    elif kind == "one gap":
+        X[:, k // 3] = 0
     elif kind == "changing":
         X[: n // 2, ::2] = 0
         X[n // 2 :, 1::3] = 0
     return X
 
 
-KINDS = ["none used", "one used", "margin", "one-hot", "rare", "changing", "all used"]
+KINDS = ["none used", "one used", "margin", "one-hot", "rare", "one gap", "changing", "all used"]
 
 
 @pytest.mark.parametrize(
