@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from fastnn import Trainer
 from fastnn.cli import main
@@ -130,7 +131,6 @@ def test_a_model_of_images_or_of_a_wide_matrix_predicts_from_an_array(shape, her
 
 
 def test_a_sparse_matrix_of_scipy_predicts_as_a_dense_one(here, capsys):
-    sparse = pytest.importorskip("scipy.sparse")
     X = np.random.default_rng(0).integers(0, 3, (60, 5)).astype(float)
     np.savez("dense.npz", X=X, y=X @ np.arange(5.0))
     assert main(["train", "dense.npz", *QUICK, "--out", "m"]) == 0

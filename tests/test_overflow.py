@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fastnn
 from fastnn import (
@@ -187,7 +188,6 @@ def test_an_ensemble_refuses_what_any_member_refuses(case, target, tmp_path):
 
 @pytest.mark.parametrize("target", ["numpy", "cpu"])
 def test_a_member_that_reads_columns_or_sparse_rows_is_looked_at(target):
-    sparse = pytest.importorskip("scipy.sparse")
     one = given("binary_cross_entropy", [[1.0]], target, inputs=1)
     other = given("binary_cross_entropy", [[1e10]], target, inputs=1)
     with pytest.raises(InvalidInput, match="output 0 for row 4 of X is inf"):
