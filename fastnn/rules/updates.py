@@ -142,13 +142,16 @@ def nesterov(real: Any, m: Any) -> Callable[..., Any]:
 
 
 def adam(real: Any, m: Any) -> Callable[..., Any]:
-    """Return Adam's step, s and t being the running mean of g and of g^2."""
+    """Return Adam's step, s and t being the running mean of g and of g^2.
+
+    lr / c1 s / (sqrt(t) / c2 + epsilon), times c2 above and below: a division less for a weight.
+    """
     sqrt = m.sqrt
 
     def step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3):
         s = beta1 * s + rest1 * g
         t = beta2 * t + rest2 * g * g
-        return shrink * w - lr / c1 * s / (sqrt(t) / c2 + epsilon), s, t
+        return shrink * w - lr * (c2 / c1) * s / (sqrt(t) + c2 * epsilon), s, t
 
     return step
 
@@ -157,13 +160,13 @@ adamw = adam  # the decay is in `shrink`, which is 1 for plain Adam
 
 
 def nadam(real: Any, m: Any) -> Callable[..., Any]:
-    """Return Nadam's step: Adam's with the gradient itself beside its running mean s."""
+    """Return Nadam's step: `adam` with the gradient itself beside its running mean s."""
     sqrt = m.sqrt
 
     def step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3):
         s = beta1 * s + rest1 * g
         t = beta2 * t + rest2 * g * g
-        return w - lr * (c1 * g + c3 * s) / (sqrt(t) / c2 + epsilon), s, t
+        return w - lr * c2 * (c1 * g + c3 * s) / (sqrt(t) + c2 * epsilon), s, t
 
     return step
 
