@@ -203,6 +203,10 @@ def test_several_trainings_at_a_time_are_refused(tmp_path):
         ({"path": "{epoch}{epoch}"}, "is no template"),
         ({"path": "{epoch:+d}"}, "is no template"),
         ({"path": "{epoch:x}"}, "is no template"),
+        ({"path": "{epoch:o}"}, "is no template"),
+        ({"path": "{epoch:b}"}, "is no template"),
+        ({"path": "{epoch:4d}"}, "is no template"),
+        ({"path": "{epoch:0<4}"}, "is no template"),
         ({"path": "{epoch:,}"}, "is no template"),
         ({"path": "{epoch!r}"}, "is no template"),
         ({"path": "{epoch"}, "is no template"),
@@ -222,6 +226,30 @@ def test_settings_out_of_range_are_refused(settings, message, tmp_path):
 def test_a_best_validation_loss_needs_validation_data(tmp_path):
     with pytest.raises(InvalidInput, match='pass validation_data=.*, or use best="loss"'):
         fit(trainer_of(), 1, Checkpoint(tmp_path, best="validation_loss"))
+
+
+def test_the_best_file_of_another_training_is_not_replaced(tmp_path):
+    """Where that was killed before its first file with a number, there is no other."""
+    path = tmp_path / "model-best.safetensors"
+    trainer = trainer_of()
+    fit(trainer, 3, Checkpoint(tmp_path, best="loss"))
+    for file in set(names(tmp_path)) - {path.name}:
+        (tmp_path / file).unlink()
+    kept = path.read_bytes()
+    for settings in ({}, {"every": 2}):
+        with pytest.raises(InvalidInput, match="model-best.safetensors is a checkpoint of 3 ep"):
+            fit(trainer_of(), 1, Checkpoint(tmp_path, best="loss", **settings))
+    assert path.read_bytes() == kept
+
+
+def test_a_training_resumed_before_its_best_epoch_goes_on(tmp_path):
+    trainer = trainer_of()
+    fit(trainer, 3, Checkpoint(tmp_path, every=2, best="loss"))
+    (tmp_path / "model-0003.safetensors").unlink()  # killed before its last epoch was saved
+    resumed = Trainer.resume(tmp_path)
+    assert resumed.epoch == 2
+    fit(resumed, 1, Checkpoint(tmp_path, every=2, best="loss"))
+    assert Trainer.load(tmp_path / "model-best.safetensors").epoch == 3
 
 
 def test_it_is_refused_outside_fit(tmp_path):

@@ -87,7 +87,37 @@ def test_states_go_to_the_callbacks_of_their_class_and_only_once(tmp_path):
         assert counters[0].count == 1
 
 
-@pytest.mark.parametrize("bad", [3, {"x": object()}, {"x": {1: 2}}, {1: 2}, {"x": np.array("a")}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.arange(3, dtype=">f4"),
+        np.arange(3, dtype=">i8")[::2],
+        np.array(2.5, dtype=">f8"),
+        np.int64(3),
+        np.bool_(True),
+        [float("nan"), {"a": [np.float32(0.5), None]}],
+    ],
+)
+def test_a_state_is_read_back_as_it_was(value, tmp_path):
+    counter = Counter(9)
+    counter.state_dict = lambda: {"count": 1, "seen": value}
+    trainer_of().fit(X, LABELS, 2, callbacks=[counter, Checkpoint(tmp_path)])
+    counter = Counter(9)
+    counter.load_state_dict = lambda state: setattr(counter, "found", state["seen"])
+    Trainer.resume(tmp_path).fit(X, LABELS, 1, callbacks=[counter])
+    if isinstance(value, list):
+        assert repr(counter.found) == "[nan, {'a': [0.5, None]}]"
+    else:
+        np.testing.assert_array_equal(counter.found, value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        3, {"x": object()}, {"x": {1: 2}}, {1: 2}, {"x": np.array("a")},
+        {"x": np.zeros(2, np.longdouble)}, {"x": np.complex64(1)},
+    ],
+)  # fmt: skip
 def test_a_state_that_no_file_can_keep_is_refused(bad, tmp_path):
     counter = Counter(9)
     counter.state_dict = lambda: bad

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.errors import CorruptFile, InvalidInput, shown
 
 _PREFIX = "callbacks."
 
@@ -41,22 +41,43 @@ def to_file(states: list[CallbackState]) -> tuple[list[Any], dict[str, np.ndarra
     for position, state in enumerate(states):
         values: dict[str, Any] = {}
         for name, value in state.values.items():
-            if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            if isinstance(value, np.ndarray) and _storable(value.dtype):
                 tensors[f"{_PREFIX}{position}.{name}"] = value
                 continue
-            values[name] = value
             try:
-                kept = json.loads(json.dumps({name: value})) == {name: value} or value != value
-            except (TypeError, ValueError):
+                values[name] = json.loads(json.dumps(value, default=_python_number))
+                kept = isinstance(name, str) and _alike(values[name], value)
+            except (TypeError, ValueError, RecursionError):
                 kept = False
             if not kept:
                 raise InvalidInput(
                     f"the state of the callback {state.kind} cannot be saved: {name!r} is "
-                    f"{value!r:.80}; state_dict must return a dict of numbers, strings, lists and "
-                    "dicts of such, and arrays of numbers, by name"
+                    f"{shown(value):.80}; state_dict must return a dict of numbers, strings, lists "
+                    "and dicts of such, and arrays of numbers of at most 64 bits, by name"
                 )
         plain.append({"kind": state.kind, "values": values})
     return plain, tensors
+
+
+def _storable(dtype: np.dtype) -> bool:
+    """Whether a file has such numbers; it has none of more than 64 bits, and no complex ones."""
+    return dtype.kind in "fiub" and dtype.itemsize <= 8
+
+
+def _python_number(value: Any) -> Any:
+    """Return NumPy's number as Python's, for `json`."""
+    if isinstance(value, np.generic) and _storable(value.dtype):
+        return value.item()
+    raise TypeError
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same, NaN and itself included."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
+    return bool(one == other or (one != one and other != other))
 
 
 def from_file(plain: Any, tensors: dict[str, np.ndarray], where: str) -> list[CallbackState]:

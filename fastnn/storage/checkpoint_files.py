@@ -113,7 +113,9 @@ def _parts(template: str) -> tuple[str, str, str]:
         (at,) = (index for index, each in enumerate(parsed) if each[1] is not None)
         _, name, form, conversion = parsed[at]
         good = name == "epoch" and conversion is None
-        good = good and format(1234567, form or "").isdecimal()
+        # What is not the number itself, such as padded with spaces or octal, is not read back.
+        tried = {n: format(n, form or "") for n in (1, 8, 23, 1234567)}
+        good = good and all(text.isdecimal() and int(text) == n for n, text in tried.items())
     except ValueError:
         good = False
     if not good:

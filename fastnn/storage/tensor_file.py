@@ -63,8 +63,12 @@ def write(
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
-    # safetensors writes the memory of an array in the order in which it lies.
-    arrays = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    # safetensors writes the memory of an array in the order in which it lies, and reads bytes in
+    # the processor's order.
+    arrays = {
+        name: np.asarray(tensor, tensor.dtype.newbyteorder("="), order="C")
+        for name, tensor in tensors.items()
+    }
     header = {"format": FORMAT, "sha256": _digest(arrays, metadata), "content": metadata}
     text = json.dumps(header)
 

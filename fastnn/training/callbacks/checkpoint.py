@@ -140,26 +140,31 @@ class Checkpoint(Bundled):
         every = [file for epochs, file in place.numbered().items() if epochs >= done]
         if place.form is None:
             every = [place.file(0)]
+        if self.best is not None:
+            every.insert(0, place.best)
         self._written = None
         for file in every:
             try:
-                epochs = _epochs_of(models.load(file).history)
+                history = models.load(file).history
             except FileNotFoundError:
                 continue
             except CorruptFile as error:
-                if place.form is None:  # whoever it belongs to
+                if place.form is None and file != place.best:  # whoever it belongs to
                     raise InvalidInput(
                         f"{file} is there and no checkpoint that could be resumed ({error}); "
                         "remove it, or give Checkpoint another path"
                     ) from error
                 continue  # a damaged one, which is written again
-            if epochs > done:
+            epochs = _epochs_of(history)
+            # The best epoch may have come after the last that was saved by its number.
+            if epochs > done and not (file == place.best and _goes_on(history, trainer.history)):
                 raise InvalidInput(
                     f"{file} is a checkpoint of {epochs} epochs, but this trainer has done "
                     f"{done}: go on from it with Trainer.resume({os.fspath(self.path)!r}), "
                     "remove it, or give Checkpoint another path"
                 )
-            self._written = epochs
+            if file != place.best:
+                self._written = epochs
 
     def begin(self, trainer: Stateful, callbacks: tuple[Callback, ...]) -> None:
         """Take note of where the call begins, and of whose state is to be saved."""
@@ -240,6 +245,12 @@ class Checkpoint(Bundled):
 
     def _place(self) -> Place:
         return place_of(self.path, one=self.keep == 1)
+
+
+def _goes_on(history: History, from_: History) -> bool:
+    """Whether a history is another one, of an epoch at least, and what came after it."""
+    count = len(from_)
+    return count > 0 and history.seconds[:count] == from_.seconds
 
 
 def _epochs_of(history: History) -> int:
