@@ -121,29 +121,35 @@ class Exponential(Schedule):
 @explained
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """Falls as a power of the step: rate / (1 + decay t)^power.
+    """Falls as a power of the step: rate / (1 + decay floor(t / every))^power.
 
     With decay=1 this is scikit-learn's "invscaling", rate / t^power with t from 1, counted in
     updates. With power=1 it is rate / (1 + decay t) (Bottou 2012, "Stochastic gradient descent
-    tricks", section 5.2). Powers above 1/2 up to 1 meet the conditions of Robbins & Monro 1951.
+    tricks", section 5.2), and with the steps of an epoch as `every` as well rate / (1 + decay
+    epoch), epochs counted from 0. Powers above 1/2 up to 1 meet the conditions of Robbins & Monro
+    1951.
 
     >>> InverseScaling(0.1)(3)
     0.05
+    >>> InverseScaling(0.1, power=1, decay=1, every=100)(399)
+    0.025
     """
 
     rate: float
     power: float = 0.5
     decay: float = 1.0
+    every: int = 1
     bounded = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
         for name in ("rate", "power", "decay"):
             object.__setattr__(self, name, number(getattr(self, name), name, 0.0))
+        object.__setattr__(self, "every", whole(self.every, "every", 1))
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
-        base = self.decay * steps
+        base = self.decay * (steps if self.every == 1 else steps // self.every)
         base += 1.0
         if self.power == 0.25:  # two roots take far less than a power
             return self.rate / np.sqrt(np.sqrt(base))

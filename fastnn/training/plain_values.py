@@ -35,6 +35,7 @@ _LATER: dict[str, dict[str, Any]] = {
     **{kind.__name__: {"ema": 0.0} for kind in OPTIMIZERS},
     "Adam": {"epsilon_hat": False, "ema": 0.0},
     "AdamW": {"epsilon_hat": False, "ema": 0.0},
+    "InverseScaling": {"every": 1},
 }
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {
