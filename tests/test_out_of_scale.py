@@ -17,8 +17,13 @@ from fastnn import (
     BatchNorm,
     Dense,
     Diverged,
+    EpsilonInsensitive,
+    Huber,
+    Margin,
     Network,
+    Quantile,
     Scaling,
+    SquaredEpsilonInsensitive,
     Trainer,
     TrainingWarning,
 )
@@ -400,8 +405,23 @@ LOSSES = {
 }  # fmt: skip
 
 
+WITH_A_NUMBER = [
+    (Huber(0.1), Y), (Huber(0.5), Y), (Huber(3), 2 * Y), (Huber(1e12), Y), (Quantile(0.8), Y),
+    (EpsilonInsensitive(0.3), Y), (SquaredEpsilonInsensitive(0.3), Y), (Margin(0.5), LABELS),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("delta", [0.01, 0.3, 20.0])
+def test_units_that_died_are_told_whatever_the_delta_of_huber(delta):
+    trainer = trainer_of(Huber(delta), [Dense(4, "relu"), Dense(1)], SGD(0.01))
+    (W, b), last = trainer.parameters
+    trainer.set_parameters([(W, b - 100), last])
+    with pytest.warns(TrainingWarning, match="all 4 units of Dense layer 0"):
+        trainer.fit(X, Y, 20)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("loss", "y"), LOSSES.items(), ids=LOSSES)
+@pytest.mark.parametrize(("loss", "y"), [*LOSSES.items(), *WITH_A_NUMBER])
 def test_the_loss_of_the_best_constant_is_found(loss, y, weighted):
     """Of all constants tried, none is better by more than a grid and half-way medians leave."""
     from fastnn.inputs.data import check_data

@@ -220,15 +220,13 @@ def _loss_of_constant(
         if square:
             return 0.5 * float(np.vdot(each, np.square(y - mean))) / max(float(each.sum()), 1e-300)
         return float(each.sum(axis=0) @ _of_mean(problem, mean)) / max(float(each.sum()), 1e-300)
-    if row.name in ("mae", "huber", "quantile") and weights is None:
+    if row.name in ("mae", "quantile") and weights is None:
         level = problem.loss_alpha if row.name == "quantile" else 0.5
         y = targets.astype(np.float64)
         rank = int(level * (len(y) - 1))
         error = y - np.partition(y, rank, axis=0)[rank]
         size = np.abs(error)
-        if row.name == "huber":
-            size = np.where(size > 1, size - 0.5, 0.5 * size * size)
-        elif row.name == "quantile":
+        if row.name == "quantile":
             size = np.where(error > 0, level * size, (1 - level) * size)
         return float(size.sum()) / size.size
     found = _constants(problem, targets, weights)
