@@ -342,6 +342,46 @@ def test_a_logarithm_that_is_infinite_by_rounding_says_so_and_what_is_exact(
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize("method", ["evaluate", "gradient", "table"])
+@pytest.mark.parametrize(
+    ("formula", "at", "told"),
+    [
+        (exp(z) / (1 + exp(z)), 1000, r"exp\(z\) is too large for a float there; .* sigmoid\(z\)"),
+        ((exp(2 * z) - 1) / (exp(2 * z) + 1), 400, r"at z = 400, because exp\(2\*z\) is"),
+        ((exp(z) - exp(-z)) / (exp(z) + exp(-z)), -800, r"exp\(-z\) is too .* tanh\(z\)"),
+        (exp(p) / (exp(z) + exp(p)), [1.0, 750.0], r"at z = 0, p = 750, because exp\(p\)"),
+        (z**200 / z**199, 1e9, r"z\*\*200 is too large .* no part of it becomes so large"),
+    ],
+)
+def test_what_is_nan_as_a_part_overflows_says_so_and_what_does_not(method, formula, at, told):
+    values = {"z": at} if formula.names == ("z",) else {"z": 0, "p": np.array(at)}
+    if method == "table":
+        values = {name: np.max(value) if at != -800 else at for name, value in values.items()}
+    with pytest.warns(RoundingWarning, match=told) as caught:
+        getattr(formula, method)(**values)
+    assert caught[0].filename == __file__
+
+
+def test_what_overflows_in_the_derivative_alone_is_told_too():
+    with pytest.warns(RoundingWarning, match=r"derivative is NaN at z = -1000, because exp\(-z\)"):
+        q.gradient(z=-1000)
+    assert q.evaluate(z=-1000) == 0 and exp(z).evaluate(z=1000) == math.inf
+    assert (1 / z).evaluate(z=0) == math.inf and math.isnan((z / p).evaluate(z=0, p=0))
+    assert math.isnan((exp(z) / (1 + exp(z))).evaluate(z=math.nan))
+
+
+@pytest.mark.parametrize("target", ["numpy", "cpu"])
+def test_an_activation_that_overflows_is_told_where_a_training_diverges(target):
+    from fastnn import Dense, Diverged, Network, Trainer
+
+    def logistic(z):
+        return 1 / (1 + exp(-z))
+
+    trainer = Trainer(Network(1, [Dense(2, logistic), Dense(1)]), "mse", target=target)
+    with pytest.raises(Diverged, match=r"the formula has 1/\(1 \+ exp\(-z\)\).*sigmoid\(z\)"):
+        trainer.fit(np.array([[-1e4], [1e4], [3e4]]), np.zeros(3), 3)
+
+
 def test_the_function_named_is_exact_where_the_logarithm_is_not():
     exact = softplus(z) - y * z
     at = np.array([-800.0, -40, -1, 0, 1, 40, 800])

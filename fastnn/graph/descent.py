@@ -14,7 +14,7 @@ from fastnn.graph.descent_result import Descent, Restart
 from fastnn.graph.evaluate import real_array
 from fastnn.graph.expression import Expression
 from fastnn.graph.nodes import variable
-from fastnn.graph.rounded_logs import explanation
+from fastnn.graph.rounding import explanation
 from fastnn.graph.tracing import trace
 
 MOST_RESTARTS = 1_000_000
@@ -190,7 +190,8 @@ class _Run:
         where = ", ".join(f"{name} = {each:.6g}" for name, each in values.items())
         value, derivatives = self._at(x)
         gradient = ", ".join(f"{each:.6g}" for each in derivatives)
-        reason = explanation(self.expression.node, values, np.dtype(np.float64))
+        found = [value, *derivatives]
+        reason = explanation(self.expression.node, values, np.dtype(np.float64), found)
         remedy = (
             f"use a learning_rate below {self.rate:g}, or bounds"
             if step

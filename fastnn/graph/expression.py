@@ -163,8 +163,9 @@ class Expression(Arithmetic):
         Warns
         -----
         RoundingWarning
-            The value is not finite because the logarithm of a saturated sigmoid or softmax is not.
-            It names the function that is exact there.
+            The value is not finite because the logarithm of a saturated sigmoid or softmax is not,
+            or because a part of the formula, such as an exponential, is too large for a float. It
+            names the function that is exact there.
 
         Raises
         ------
@@ -265,10 +266,10 @@ class Expression(Arithmetic):
         """
         found = self._values(roots, values)
         if not all(np.isfinite(each).all() for each in found):
-            from fastnn.graph.rounded_logs import explanation
+            from fastnn.graph.rounding import explanation
 
             arrays = {name: real_array(value, name) for name, value in values.items()}
-            if text := explanation(self.node, arrays, common_form(arrays)[1]):
+            if text := explanation(self.node, arrays, common_form(arrays)[1], found):
                 warnings.warn(text, RoundingWarning, stacklevel=calls + 1)
         return found
 

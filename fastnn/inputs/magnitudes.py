@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.graph.custom import CustomRule
-from fastnn.graph.rounded_logs import advice
+from fastnn.graph.rounding import advice
 from fastnn.inputs.device_arrays import DeviceArray, to_host
 from fastnn.inputs.moments import (
     blocks_of_rows,
@@ -165,11 +165,16 @@ def large_numbers(problem: Problem, data: Data) -> str:
     """Return which of X and y are large, where, and what to do; "" where none of them is.
 
     It is what makes a training diverge that would not with the same numbers in other units. All of
-    the data is read, once. A loss whose logarithms may be infinite for rounding alone is told, too.
+    the data is read, once. A user-defined formula that may be infinite or NaN for rounding alone is
+    told, too.
     """
-    loss = problem.loss
-    formula = advice(loss.expression.node) if isinstance(loss, CustomRule) else ""
-    return "; ".join([*_told(problem, data, small=False), *filter(None, [formula])])
+    rules = [getattr(layer, "activation", None) for layer in problem.network.layers]
+    formulas = [
+        advice(rule.expression.node)
+        for rule in [problem.loss, *rules]
+        if isinstance(rule, CustomRule)
+    ]
+    return "; ".join([*_told(problem, data, small=False), *filter(None, dict.fromkeys(formulas))])
 
 
 def out_of_scale(problem: Problem, data: Data) -> str:
