@@ -400,9 +400,21 @@ def test_what_is_measured_anyway_and_what_is_named_twice_is_there_once():
     assert list(history.metrics) == ["validation_auc"]
 
 
-def test_metrics_without_validation_data_are_refused():
-    with pytest.raises(InvalidInput, match="metrics .auc. are measured on the validation data"):
-        trainer_of().fit(X, LABELS, 1, metrics="auc")
+@pytest.mark.parametrize("metrics", ["auc", "accuracy", ["loss", "accuracy"], iter(["accuracy"])])
+def test_metrics_without_validation_data_are_refused(metrics):
+    with pytest.raises(InvalidInput, match="metrics .a.* are measured on the validation data"):
+        trainer_of().fit(X, LABELS, 1, metrics=metrics)
+    assert trainer_of().fit(X, LABELS, 1, metrics="loss").metrics == {}
+
+
+def test_one_function_may_come_with_its_name_alone():
+    def size(y, outputs):
+        return np.abs(outputs).mean()
+
+    history = trainer_of().fit(X, LABELS, 1, (X, LABELS), metrics=("mine", size))
+    assert list(history.metrics) == ["validation_mine"]
+    history = trainer_of().fit(X, LABELS, 1, (X, LABELS), metrics=("auc", size))
+    assert list(history.metrics) == ["validation_auc", "validation_size"]
 
 
 def test_data_on_which_a_metric_is_undefined_are_refused():

@@ -137,7 +137,7 @@ _ROWS = {
 LARGER_IS_BETTER = {"loss": False, "accuracy": True} | {n: row.larger for n, row in _ROWS.items()}
 
 
-def check_metrics(problem: Problem, metrics: Any) -> tuple[Metric, ...]:
+def check_metrics(problem: Problem, metrics: Any, validated: bool = True) -> tuple[Metric, ...]:
     """Return `metrics` of `Trainer.fit`, each once, but for those that are measured anyway.
 
     Parameters
@@ -145,16 +145,18 @@ def check_metrics(problem: Problem, metrics: Any) -> tuple[Metric, ...]:
     problem
         Its loss decides which of the built-in ones there are.
     metrics
-        A name, a function, an iterable of such and of pairs (name, function), or a dict of
-        functions by name.
+        A name, a function, a pair (name, function), an iterable of such, or a dict of functions by
+        name.
+    validated
+        Whether there are data to measure them on.
 
     Raises
     ------
     InvalidInput
         An unknown name, a metric of another kind of loss, something that is no function, a function
-        without a name or with one that is taken, or two of one name.
+        without a name or with one that is taken, two of one name, or no data to measure them on.
     """
-    if isinstance(metrics, (str, bytes)) or callable(metrics):
+    if isinstance(metrics, (str, bytes)) or callable(metrics) or _is_pair(metrics):
         given: list[Any] = [metrics]
     elif isinstance(metrics, Mapping):
         given = list(metrics.items())
@@ -168,7 +170,26 @@ def check_metrics(problem: Problem, metrics: Any) -> tuple[Metric, ...]:
     found: tuple[Metric, ...] = ()
     for position, each in enumerate(given):
         found = with_metric(problem, found, each, f"metrics[{position}]")
+    asked = [*(each.name for each in found), *(name for name in given if _is(name, "accuracy"))]
+    if asked and not validated:
+        raise InvalidInput(
+            f"metrics ({', '.join(asked)}) are measured on the validation data, of which there are "
+            "none; pass validation_data=(X, y), or call trainer.evaluate(X, y, metrics=...) in a "
+            "callback to have those of the training data"
+        )
     return found
+
+
+def _is(given: Any, name: str) -> bool:
+    return isinstance(given, str) and given == name
+
+
+def _is_pair(metrics: Any) -> bool:
+    """Whether this is one function with its name, rather than the name of a metric and another."""
+    if not (isinstance(metrics, tuple) and len(metrics) == 2):
+        return False
+    name, function = metrics
+    return isinstance(name, str) and name not in (*_ALWAYS, *_ROWS) and callable(function)
 
 
 def _check_metric(problem: Problem, given: Any, where: str) -> Metric | None:
@@ -219,16 +240,6 @@ def with_metric(
             f'metrics={{"one": function, "other": function}}, and watch "{PREFIX}other"'
         )
     return metrics if same is not None else (*metrics, metric)
-
-
-def check_validated(metrics: tuple[Metric, ...], validation: Data | None) -> None:
-    """Raise `InvalidInput` where there are metrics and nothing to measure them on."""
-    if metrics and validation is None:
-        raise InvalidInput(
-            f"metrics ({', '.join(each.name for each in metrics)}) are measured on the validation "
-            "data, of which there are none; pass validation_data=(X, y), or call "
-            "trainer.evaluate(X, y, metrics=...) in a callback to have those of the training data"
-        )
 
 
 def _named(problem: Problem, name: str) -> Metric | None:

@@ -13,7 +13,7 @@ from fastnn.inputs.table_files import of_table
 from fastnn.targets.selection import Target, check_reads, choose, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.training.callbacks import Callback, watched_metrics
-from fastnn.training.metrics import Metric, check_measurable, check_metrics, check_validated
+from fastnn.training.metrics import Metric, check_measurable, check_metrics
 
 
 class SharedInputs:
@@ -62,8 +62,7 @@ class Watched:
 
     def metrics(self, problem: Problem, validation: Data | None) -> tuple[Metric, ...]:
         """Return the metrics of a problem, or raise `InvalidInput` where it cannot have them."""
-        asked = check_metrics(problem, self._given)
-        check_validated(asked, validation)
+        asked = check_metrics(problem, self._given, validation is not None)
         asked = watched_metrics(self._callbacks, problem, asked, validation is not None)
         if validation is not None:
             check_measurable(problem, asked, validation, "the validation data")

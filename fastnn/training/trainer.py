@@ -30,7 +30,7 @@ from fastnn.training.history import History
 from fastnn.training.inspection.inspectable import Inspectable
 from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import BLOCK_SECONDS, Training
-from fastnn.training.metrics import Metrics, check_measurable, check_metrics, check_validated
+from fastnn.training.metrics import Metrics, check_measurable, check_metrics
 from fastnn.training.progress import Progress, check_progress, check_verbose
 from fastnn.training.restarts import best_of, check_restarts
 from fastnn.training.saved_trainer import OnDivergence
@@ -502,8 +502,7 @@ class Trainer(Adjustable, Convertible, Inspectable):
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""
         calls = check_callbacks(callbacks, validation is not None, several)
-        asked = check_metrics(self.problem, metrics)
-        check_validated(asked, validation)
+        asked = check_metrics(self.problem, metrics, validation is not None)
         asked = watched_metrics(calls, self.problem, asked, validation is not None)
         if validation is not None:
             check_measurable(self.problem, asked, validation, "the validation data")
