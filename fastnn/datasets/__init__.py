@@ -20,12 +20,14 @@ from importlib import resources
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.datasets.mnist_files import mnist
 from fastnn.datasets.planar import Samples, moons, rings, spirals, xor
 
 __all__ = ["digits", "mnist", "moons", "rings", "spirals", "xor"]
 
 
+@explained
 def digits() -> Samples:
     """Return the 1797 handwritten digits of 8 x 8 pixels that come with fastnn.
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.arguments import explained
 from fastnn.datasets.planar import Samples
 from fastnn.errors import (
     EXHAUSTED,
@@ -70,6 +71,7 @@ MNIST_FILES = {
 }
 
 
+@explained
 def mnist(path: str | bytes | os.PathLike[Any] | None = None) -> tuple[Samples, Samples]:
     """Return MNIST's 60000 training and 10000 test digits of 28 x 28 pixels.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.arguments import explained
 from fastnn.errors import number, whole
 from fastnn.inputs.memory import check_memory
 
@@ -12,6 +13,7 @@ _MOST_SEED = 2**128  # as PCG64 has it
 Samples = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
+@explained
 def moons(n: int = 1000, noise: float = 0.1, seed: int = 0) -> Samples:
     """Return two interleaved half circles.
 
@@ -46,6 +48,7 @@ def moons(n: int = 1000, noise: float = 0.1, seed: int = 0) -> Samples:
     return _finish(np.where(y[:, None] == 0, outer, inner), y, noise, generator)
 
 
+@explained
 def rings(n: int = 1000, noise: float = 0.05, seed: int = 0, factor: float = 0.5) -> Samples:
     """Return two circles around the origin, one inside the other.
 
@@ -59,6 +62,7 @@ def rings(n: int = 1000, noise: float = 0.05, seed: int = 0, factor: float = 0.5
     return _finish(_polar(radius, angle), y, noise, generator)
 
 
+@explained
 def spirals(
     n: int = 1000, classes: int = 3, noise: float = 0.02, seed: int = 0, turns: float = 1.0
 ) -> Samples:
@@ -74,6 +78,7 @@ def spirals(
     return _finish(_polar(radius, angle), y, noise, generator)
 
 
+@explained
 def xor(n: int = 1000, noise: float = 0.0, seed: int = 0) -> Samples:
     """Return points of the square [-1, 1] x [-1, 1] whose class is whether their signs differ.
 

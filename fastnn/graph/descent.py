@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, number, true_or_false, whole
 from fastnn.graph.descent_code import compiled, descent_source
 from fastnn.graph.descent_result import Descent, Restart
@@ -23,6 +24,7 @@ MOST_KEPT = 100_000_000  # numbers in the paths of all restarts: 0.8 GB
 _STEPS_A_CALL = 1 << 24  # compiled code cannot be interrupted: some tenths of a second
 
 
+@explained
 def minimize(
     f: Callable[..., Any] | Expression,
     start: Any = None,

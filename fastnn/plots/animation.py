@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.plots.boundary import decision_boundary
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Picture = Callable[..., Any]  # (trainer, X, y, ax=ax)
 
 
+@explained
 def animate(
     subject: Trainer | Descent,
     X: Any = None,

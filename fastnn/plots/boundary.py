@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new, colour, marker
 from fastnn.inputs.data import check_data
@@ -24,6 +25,7 @@ _STEPS = 250  # of the grid, on each side
 _MARGIN = 0.08  # of the points' extent, on each side
 
 
+@explained
 def decision_boundary(trainer: Trainer, X: Any, y: Any, ax: Axes | None = None) -> Axes:
     """Draw points over the region of each class, with the boundary between the regions.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.rules.table import ACTIVATIONS, LOSSES, loss_row, unknown_name
@@ -23,6 +24,7 @@ _WIDTH, _HEIGHT = 6.0, 4.0  # inches
 _MOST_MARKED = 30  # epochs that get a marker each; more run together
 
 
+@explained
 def loss_curves(history: History, label: str = "", ax: Axes | None = None) -> Axes:
     """Draw the loss of each epoch, and the validation loss where there is one.
 
@@ -73,6 +75,7 @@ def loss_curves(history: History, label: str = "", ax: Axes | None = None) -> Ax
     return ax
 
 
+@explained
 def activation(
     name: AnyActivation,
     alpha: float | None = None,
@@ -131,6 +134,7 @@ def activation(
     return ax
 
 
+@explained
 def loss_function(
     loss: AnyLoss | ParametricLoss,
     y: float | Sequence[float] | None = None,
@@ -219,6 +223,7 @@ def _pair(limits: Any) -> Any:
     raise InvalidInput(f"limits must be (low, high), not {shown(limits):.80}")
 
 
+@explained
 def descent(result: Descent, ax: Axes | None = None) -> Axes:
     """Draw the path of `fastnn.graph.minimize`: the picture of `Descent.plot`.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 from fastnn.inputs.frames import feature_names
@@ -27,6 +28,7 @@ _PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
 _FORWARD, _BACKWARD = "#0072B2", "#D55E00"
 
 
+@explained
 def network(trainer: Trainer, x: Any = None, y: Any = None, ax: Axes | None = None) -> Axes:
     """Draw the units and weights of a network, with what one row comes to on its way.
 

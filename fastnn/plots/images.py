@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, whole
 from fastnn.graph.axes import axes_or_new
 from fastnn.network import Dense
@@ -23,6 +24,7 @@ _GAP = 0.12  # between images side by side, of their width
 _LINE = 0.28  # between rows of images, of their height; a number must find room there
 
 
+@explained
 def weights(
     trainer: Trainer,
     layer: int = 0,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
 
@@ -17,6 +18,7 @@ _MOST_CLASSES = 2_000
 _FEW = 6  # classes up to which zeros are written too
 
 
+@explained
 def confusion_matrix(y_true: Any, y_predicted: Any, ax: Axes | None = None) -> Axes:
     """Draw how many rows of each class are predicted as each class.
 

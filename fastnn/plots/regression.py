@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, true_or_false
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.inputs.data import check_data
@@ -23,6 +24,7 @@ _MOST_AVOIDED = 300  # points that the legend avoids
 _MARGIN = 0.05  # of the points' extent, on each side
 
 
+@explained
 def regression_line(
     trainer: Trainer, X: Any, y: Any, residuals: bool = False, ax: Axes | None = None
 ) -> Axes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.graph.axes import axes_or_new, colour, pyplot
 from fastnn.inputs.arrays import real_numbers
@@ -33,6 +34,7 @@ _MARGIN = 0.3  # of what the paths cover, on each side
 Place = tuple[int, str, tuple[int, ...]]
 
 
+@explained
 def loss_surface(
     trainer: Trainer,
     X: Any,
