@@ -51,7 +51,8 @@ class Optimizer(ABC):
         evaluated and what `Trainer.parameters` gives, and training goes on from w. w is what l1 and
         ``Dense(max_norm=...)`` leave: a weight of the mean is exactly 0 where it was 0 after every
         update. Running statistics of `BatchNorm`, a mean already, are not
-        averaged again. It takes the memory of one more copy of the parameters.
+        averaged again. It takes the memory of one more copy of the parameters. From 0.99999 on, a
+        mean in float32 hardly moves, of which `fit` warns; use dtype="float64" there.
 
     >>> AdamW(1e-3, ema=0.998)
     AdamW(learning_rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-08, weight_decay=0.01, ema=0.998)
@@ -254,7 +255,8 @@ class AveragedSGD(Optimizer):
     what its soft threshold leaves: a weight of the mean is exactly 0 only where it was 0 after all
     of those updates, so a `start` behind the time in which zeros come and go has the most of them.
     PyTorch's ASGD is the same with lambd=0, alpha=0 and t0 = start - 1. There is no second mean:
-    `ema` is refused.
+    `ema` is refused. In float32 the mean comes to rest after some 100,000 updates, when what one of
+    them adds is mostly rounded away; `fit` warns of that, and dtype="float64" has no such end.
     """
 
     start: int = 0

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, LAYERS, REAL, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, AveragedSGD, Dense, EarlyStopping, Trainer
+from fastnn import SGD, AveragedSGD, Dense, EarlyStopping, Network, Trainer, TrainingWarning
 
 STEPS = 5  # of an epoch: 37 rows in batches of 8
 NETWORKS = [
@@ -112,3 +112,18 @@ def test_early_stopping_goes_back_to_the_best_mean(target):
     best = trainer.history.validation_loss[trainer.history.best]
     assert len(trainer.history) < 60
     assert trainer.evaluate(*validation)["loss"] == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", [AveragedSGD(1e-3), SGD(1e-3, ema=0.999999)])
+def test_a_mean_that_rounding_keeps_from_moving_is_told(optimizer):
+    rows = 70_000
+    many = np.random.default_rng(0).normal(size=(rows, 2)).astype(np.float32)
+    y = many @ [1.0, 2.0] + 5
+    settings = {"loss": "mse", "optimizer": optimizer, "batch_size": 1, "target": "cpu"}
+    trainer = Trainer(Network(2, [Dense(1)]), **settings)
+    with pytest.warns(TrainingWarning, match='mean of the weights.*hardly moves.*"float64"'):
+        trainer.fit(many, y, 1)
+    precise = Trainer(Network(2, [Dense(1)]), dtype="float64", **settings)
+    precise.fit(many, y, 1)
+    late = AveragedSGD(1e-3, start=rows // 2)
+    Trainer(Network(2, [Dense(1)]), **settings | {"optimizer": late}).fit(many, y, 1)

@@ -6,6 +6,7 @@ where that is no better, what the network gives and how large the numbers are.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import warnings
@@ -21,7 +22,8 @@ from fastnn.inputs.magnitudes import FAR, LARGE, out_of_scale
 from fastnn.inputs.problem import Problem
 from fastnn.inputs.sparse_rows import SparseRows, is_sparse
 from fastnn.inputs.weights import row_means
-from fastnn.rules.table import activation_row, loss_row
+from fastnn.rules.table import activation_row, loss_row, update_row
+from fastnn.rules.updates import make_factors
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
@@ -35,7 +37,11 @@ ENOUGH = 10  # updates after which units that suit a network would have led to s
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
 CLEARLY, LEARNT = 0.2, 0.01
+# With such a step of a mean in float32, weights within two thousandths of it have no part in it.
+LEAST_SHARE = 2.0**-16
 SQUARE = 1e9  # from such a delta on, huber is half a square wherever anybody looks
+
+FACTORS = make_factors(math.sqrt, max)
 
 
 class Sample(NamedTuple):
@@ -53,7 +59,8 @@ class Sample(NamedTuple):
 def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> None:
     """Tell why a network does no better than a constant, where that is so and the reason known.
 
-    That is a layer that lets no gradient pass, or features or targets out of scale.
+    That is a layer that lets no gradient pass, or features or targets out of scale. Told is also a
+    mean of weights that hardly moves any more.
 
     Parameters
     ----------
@@ -64,9 +71,25 @@ def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> N
     tell
         Called with the text: `warn`, or what keeps it for a caller that warns for itself.
     """
-    text = reason_against(trainer, data)
-    if text:
-        tell(text)
+    for text in (reason_against(trainer, data), rounded_mean(trainer)):
+        if text:
+            tell(text)
+
+
+def rounded_mean(trainer: Stateful) -> str:
+    """Return what to warn of where single precision keeps a mean of weights from moving, or ""."""
+    problem, optimizer = trainer.problem, trainer.problem.optimizer
+    if problem.dtype.itemsize > 4 or not update_row(optimizer).mean or not trainer.step:
+        return ""
+    share = FACTORS.share(optimizer.ema, getattr(optimizer, "start", 0), trainer.step)
+    if share > LEAST_SHARE:
+        return ""
+    fewer = "have a smaller ema" if optimizer.ema else "begin the mean later"
+    return (
+        "the mean of the weights predicts, and hardly moves any more: an update takes it "
+        f"{share:.1g} of the way to the new weights, most of which is lost in rounding to float32; "
+        f'train with dtype="float64", or {fewer}'
+    )
 
 
 def warn(
