@@ -10,6 +10,11 @@ from fastnn.sanitizer import CHECKED, GAP_LINES
 
 CACHE_LINE = 64  # bytes
 
+# Rows of a large batch whose gradient is summed apart: a sum of a million rows in single precision,
+# one after another, is off by a hundredth where they are much alike. Such a sum is not added to W
+# as it grows, either, where most of what a row adds would be rounded away.
+SUMMED_ROWS = 1024
+
 
 @dataclass(frozen=True)
 class Layout:

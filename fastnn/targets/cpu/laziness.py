@@ -17,8 +17,8 @@ can be made good later, exactly, when a batch uses them, and at the end of an ep
 
 Adam, AdamW, Nadam and Lion move a weight by its moments; RMSProp and Adagrad divide by a size that
 the l2 penalty's gradient enters; a norm of all, of the gradient or of a column of W, changes with
-every weight; clipping is not linear; an ema is one state more, but for plain SGD: there, every step
-updates all of W.
+every weight; clipping is not linear; an ema is one state more, but for plain SGD; and of a large
+batch that uses most inputs the gradient is summed first: there, every step updates all of W.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastnn.rules.table import UPDATES, update_row
+from fastnn.targets.layout import SUMMED_ROWS
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -97,13 +98,14 @@ def choose_laziness(
         return Laziness(mode, True, _ranges(problem, entries))
     if plain and row_by_row:
         return Laziness(mode, False, row_by_row=True)
-    if plain and rule == "sgd" and not l1:
+    # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
+    share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
+    summed = problem.batch_size > SUMMED_ROWS and share * SCATTERED > 1.0
+    if plain and rule == "sgd" and not l1 and not summed:
         return Laziness(mode, False)
     linear = rule in _LINEAR and not (clips and l2)
     if not linear and not (rule in _DIVIDED and not l2):
         return Laziness(EAGER, False)
-    # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
-    share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
     if share * SCATTERED > 1.0:
         return Laziness(EAGER, False)
     if plain:

@@ -55,7 +55,7 @@ from fastnn.targets.cpu.tiling import (
     list_phases,
     look_rows,
 )
-from fastnn.targets.layout import Allocator, Layout
+from fastnn.targets.layout import SUMMED_ROWS, Allocator, Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -411,7 +411,8 @@ def make_plan(
         l1 and layer.trainable
         for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
-    head[DIRECT] = rule == "sgd" and not problem.clips and not shrunk and not summed
+    plain = rule == "sgd" and not problem.clips and not shrunk and not summed
+    head[DIRECT] = plain and batch <= SUMMED_ROWS
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)

@@ -78,7 +78,7 @@ class LinearKind(Kind):
         """See `linear_backward`; db is 0 where there is no bias."""
         dX, dW, db = linear_backward(self.factor(X), self.factor(own[0]), self.factor(dZ))
         if self.precision != "float32":
-            db = dZ.sum(axis=0)  # which is no product
+            db = column_sums(dZ)  # which is no product
         return dX, (dW, db if layer.bias else np.zeros_like(own[1]))
 
 
@@ -91,7 +91,13 @@ def linear_backward(
     X: np.ndarray, W: np.ndarray, dZ: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (dX, dW, db) = (dZ W^T, X^T dZ, sum of dZ over rows), for dZ (m, n_out)."""
-    return dZ @ W.T, X.T @ dZ, dZ.sum(axis=0)
+    return dZ @ W.T, X.T @ dZ, column_sums(dZ)
+
+
+def column_sums(values: np.ndarray) -> np.ndarray:
+    """Return the sums over the rows in float64, as NumPy adds rows one after another."""
+    sums: np.ndarray = values.sum(axis=0, dtype=np.float64)
+    return sums.astype(values.dtype)
 
 
 def squares32(counter: np.ndarray, key: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.numpy.layers import Kept, Kind
+from fastnn.targets.numpy.layers import Kept, Kind, column_sums
 
 LayerArrays = tuple[np.ndarray, ...]
 
@@ -30,15 +30,17 @@ class LayerNormKind(Kind):
         """
         x_hat, inverse = kept[:2]
         g = own[0] * dZ
-        along: Any = {"axis": self.axis, "keepdims": True}
-        dX = inverse * (g - g.mean(**along) - x_hat * (g * x_hat).mean(**along))
-        return dX, ((dZ * x_hat).sum(axis=0), dZ.sum(axis=0))
+        dX = inverse * (g - self._mean(g) - x_hat * self._mean(g * x_hat))
+        return dX, (column_sums(dZ * x_hat), column_sums(dZ))
 
     def _statistics(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # Summed in float64, so that columns far from zero keep their digits.
-        along: Any = {"axis": self.axis, "keepdims": True, "dtype": np.float64}
-        mean = X.mean(**along).astype(X.dtype)
-        return mean, np.square(X - mean).mean(**along).astype(X.dtype)
+        mean = self._mean(X)
+        return mean, self._mean(np.square(X - mean))
+
+    def _mean(self, values: np.ndarray) -> np.ndarray:
+        # Summed in float64, so that columns far from zero, and many rows, keep their digits.
+        mean: np.ndarray = values.mean(axis=self.axis, keepdims=True, dtype=np.float64)
+        return mean.astype(values.dtype)
 
     def _normalized(
         self, layer: Any, own: LayerArrays, X: np.ndarray, mean: np.ndarray, variance: np.ndarray

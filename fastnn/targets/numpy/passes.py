@@ -12,7 +12,7 @@ from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, update_row
 from fastnn.targets.numpy.activations import activation_of
 from fastnn.targets.numpy.kinds import KINDS, kind_of
-from fastnn.targets.numpy.layers import dropout_mask, random_slopes
+from fastnn.targets.numpy.layers import column_sums, dropout_mask, random_slopes
 from fastnn.targets.numpy.losses import loss_of, output_gradients
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def back_through(
         layer, own = problem.network.parametric[position], parameters[position]
         X, Z, A, slope, kept = layers[position]
         trainable = activation_row(layer.activation).trainable
-        below = [(dA * np.minimum(Z, 0)).sum(axis=0)] if trainable else []
+        below = [column_sums(dA * np.minimum(Z, 0))] if trainable else []
         if slope is None:
             dZ = activation_of(layer.activation).input_gradient(Z, A, dA, alpha_of(layer, own))
         else:

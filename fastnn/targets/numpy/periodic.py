@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.targets.numpy.layers import Kept, Kind
+from fastnn.targets.numpy.layers import Kept, Kind, column_sums
 
 
 class PeriodicKind(Kind):
@@ -45,4 +45,4 @@ class PeriodicKind(Kind):
         through = dZ[:, inputs:].reshape(slopes.shape) * slopes
         dX = dZ[:, :inputs].copy()
         dX[:, :columns] += (through * c).sum(axis=2)
-        return dX, ((through * X[:, :columns, None]).sum(axis=0), through.sum(axis=0))
+        return dX, (column_sums(through * X[:, :columns, None]), column_sums(through))

@@ -95,6 +95,7 @@ from fastnn.targets.cpu.views import (
     row_loss_of,
     strided_of,
 )
+from fastnn.targets.layout import SUMMED_ROWS
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -193,12 +194,21 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             out, factor = head[PRIVATE], one
             for i in range(out, out + k):
                 memory[U(i)] = zero
-        total = zero
-        for r in range(samples):
-            address = seen_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
-            delta = memory[U(d + r)]
-            axpy(memory, out, address, k, factor * delta)
-            total += delta
+        total, to = zero, out if samples <= SUMMED_ROWS else head[PRIVATE] + k
+        for s in range(0, samples, SUMMED_ROWS):
+            if to != out:
+                for i in range(to, to + k):
+                    memory[U(i)] = zero
+            part = zero
+            for r in range(s, min(s + SUMMED_ROWS, samples)):
+                address = seen_address(job, order[U(first + r)], layers[0, INPUT] + r * k)
+                delta = memory[U(d + r)]
+                axpy(memory, to, address, k, factor * delta)
+                part += delta
+            total += part
+            if to != out:
+                for i in range(k):
+                    memory[U(out + i)] += memory[U(to + i)]
         if head[DIRECT] == 0:
             apply(job, ZERO, w, out, k, OF_WEIGHTS)
         if layers[0, BIAS] == 1:

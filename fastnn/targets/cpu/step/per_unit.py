@@ -30,6 +30,7 @@ from fastnn.targets.cpu.plan import (
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
+from fastnn.targets.layout import SUMMED_ROWS
 
 KINDS = 3  # 0: bias, beta or phase; 1: the slope; 2: gamma or frequency
 OF_WEIGHTS, OF_BIAS = -ONE, ZERO  # and of W, which is none of these
@@ -42,7 +43,7 @@ def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
     sum_columns(job, layer, p, kind, samples, out, alpha, beta): add alpha times the sums over all
     samples to beta out.
     """
-    memory_of = make_view("memory", dtype)
+    memory_of, one = make_view("memory", dtype), dtype.type(1)
     width_of, accumulate = gemm.width_of, gemm.accumulate
 
     @njit(**INLINE)
@@ -71,6 +72,10 @@ def make_per_unit(dtype: np.dtype, panel: int, gemm: Any) -> SimpleNamespace:
             of = layers[layer, Z] if kind == 1 else layers[layer, X_HAT]
         of += p * panel * head[CAPACITY]
         width = width_of(p, layers[layer, N])
-        accumulate(memory, head[ONES], ZERO, ZERO, of, samples, out, ONE, width, alpha, beta)
+        for s in range(0, samples, SUMMED_ROWS):
+            count, keep = min(SUMMED_ROWS, samples - s), beta if s == 0 else one
+            accumulate(
+                memory, head[ONES], ZERO, ZERO, of + s * width, count, out, ONE, width, alpha, keep
+            )
 
     return SimpleNamespace(place_of=place_of, sum_columns=sum_columns)

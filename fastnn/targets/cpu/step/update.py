@@ -81,6 +81,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     tiles_of,
 )
+from fastnn.targets.layout import SUMMED_ROWS
 
 
 def make_apply(dtype: np.dtype, rules: Any) -> Any:
@@ -312,10 +313,13 @@ def make_update(
         n, d = layers[0, N], layers[0, DELTA]
         width = width_of(ZERO, n)
         order, base, address, stride = first_rows(job, first, own)
-        add_samples(
-            memory, order, base, rows_ahead(job, first + samples), address + i0 * itemsize,
-            stride, samples, i1 - i0, d, width, n, out, out_stride, alpha, beta,
-        )  # fmt: skip
+        for s in range(0, samples, SUMMED_ROWS):
+            count, keep = min(SUMMED_ROWS, samples - s), beta if s == 0 else one
+            add_samples(
+                memory, order, base + s, rows_ahead(job, first + s + count),
+                address + i0 * itemsize, stride, count, i1 - i0, d + s * width, width, n, out,
+                out_stride, alpha, keep,
+            )  # fmt: skip
 
     @njit(**MERGED)
     def narrow_update(job, i0, i1, first, samples, own, gradient):
