@@ -63,6 +63,37 @@ def test_a_class_that_is_written_as_a_missing_value_is_named(here, capsys):
     assert f"{missing} rows without a label left out: 'none' stands for a missing value" in said
 
 
+@pytest.mark.parametrize("more", [[], ["--tabular"], ["--stream"]], ids=["one", "many", "streamed"])
+@pytest.mark.parametrize("word", ["NA", "None", "null"])
+def test_a_class_that_is_written_as_a_missing_value_is_named_where_one_is_left(
+    word, more, here, capsys
+):
+    data = "data.csv"
+    columns = {"a": NUMBERS, "y": [word if number > 0 else "EU" for number in NUMBERS]}
+    if more == ["--stream"]:
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table(columns), data := "data.parquet")
+    else:
+        write_columns(here / data, **columns)
+    assert main(["train", data, "--label", "y", *more]) == 2
+    said, there = capsys.readouterr().err, int((NUMBERS <= 0).sum())
+    assert f"one class only, 'EU', in {there} of {len(NUMBERS)} rows;" in said
+    others = len(NUMBERS) - there
+    assert f"; {others} other rows without a label: {word!r} stands for a missing value" in said
+
+
+def test_words_for_missing_labels_are_named_where_no_other_label_is_left(here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=["None" if n > 0 else "NA" for n in NUMBERS])
+    assert train("data.csv") == 2
+    said = capsys.readouterr().err
+    assert "no value in any row: 'NA', 'None' stand for a missing value; if they are cl" in said
+    write_columns(here / "data.csv", a=NUMBERS, y=["5" if n > 0 else "NA" for n in NUMBERS])
+    assert train("data.csv") == 2
+    said = capsys.readouterr().err
+    assert "is 5 in every row that has one" in said and "'NA' stands for a missing value" in said
+
+
 @pytest.mark.parametrize("size", [1e-300, 1e300])
 def test_scores_of_very_large_and_small_labels_are_those_of_usual_ones(size, here, capsys):
     for name, factor in (("usual.csv", 1.0), ("odd.csv", size)):

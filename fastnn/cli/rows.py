@@ -65,7 +65,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     """
     import numpy as np
 
-    from fastnn.cli.model import Plan, without_label
+    from fastnn.cli.model import Plan, labelled, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import Matrix, counted, in_file
@@ -86,16 +86,16 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
             weight = weight_in(options, data)
     elif options.weight is not None:
         raise InvalidInput("--weight names a column, and a matrix has none")
-    data, unlabelled = without_label(data, label)
-    if unlabelled:
-        said.append(unlabelled)
+    data, absent = labelled(data, label)
+    if absent:
+        said.append(said_of_unlabelled(absent))
     if not data.rows:
-        raise InvalidInput(f"column {label!r}, the label, has no value in any row")
+        Label.learn(label, np.zeros(0), absent=absent)  # which refuses
     inputs, choices = inputs_of(options, data, label, weight, tabular)
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
     with in_file(data.places):
-        told = Label.learn(label, values, task, options.decimal)
+        told = Label.learn(label, values, task, options.decimal, absent)
         targets, _ = told.encode(values, options.decimal)
     if (
         round(validation * data.rows) < _LEAST_VALIDATION

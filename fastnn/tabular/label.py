@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,7 +50,12 @@ class Label:
 
     @classmethod
     def learn(
-        cls, name: str, values: np.ndarray, task: str | None = None, decimal: str = "."
+        cls,
+        name: str,
+        values: np.ndarray,
+        task: str | None = None,
+        decimal: str = ".",
+        absent: Mapping[str, int] | None = None,
     ) -> Self:
         """Return the label that some values are.
 
@@ -60,6 +66,8 @@ class Label:
         task
             One of `TASKS`, or None to infer it: text and bool are classes, and so are whole numbers
             of few different values; other numbers are a regression.
+        absent
+            How often each text stands for no label in other rows, as `texts_of_missing`.
 
         Raises
         ------
@@ -67,8 +75,15 @@ class Label:
             One class only, no numbers for a regression, more classes than anyone wants, or a few
             cells of another kind among numbers that are a regression.
         """
+        why = why_missing(absent or {})
         if not len(values):
-            raise InvalidInput(f"column {name!r}, the label, has no value in any row")
+            raise InvalidInput(
+                f"column {name!r}, the label, has no value in any row{': ' * bool(why)}{why}"
+            )
+        lacking = sum((absent or {}).values())
+        those = " that has one" if lacking else ""
+        others = f"; {counted(lacking, 'other row')} without a label{': ' * bool(why)}{why}"
+        others *= bool(lacking)
         if values.dtype.kind in "mM":
             what, unit = ("dates", "days") if values.dtype.kind == "M" else ("durations", "seconds")
             raise InvalidInput(
@@ -94,15 +109,18 @@ class Label:
                 )
             if not (numbers != numbers[0]).any():
                 raise InvalidInput(
-                    f"column {name!r}, the label, is {numbers[0]:g} in every row: there is nothing "
-                    "to learn"
+                    f"column {name!r}, the label, is {numbers[0]:g} in every row{those}: there "
+                    f"is nothing to learn{others}"
                 )
             return cls(name).scaled_by(numbers)
         counts = Counter(words_of(values))
         if len(counts) == 1:
+            which = f"all {counted(len(values), 'row')}"
+            if lacking:
+                which = f"{len(values)} of {len(values) + lacking} rows"
             raise InvalidInput(
-                f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in all "
-                f"{counted(len(values), 'row')}; there must be at least two"
+                f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in "
+                f"{which}; there must be at least two{others}"
             )
         hint = number_hint(values, decimal) if row is not None else ""
         if len(counts) > MOST_CLASSES or (len(counts) > 50 and len(counts) > 0.5 * len(values)):
@@ -232,6 +250,27 @@ def missing_in(values: np.ndarray) -> np.ndarray:
         return np.array([absent[text] for text in values.tolist()], bool)
     found: np.ndarray = values != values  # NaN and NaT
     return found
+
+
+def texts_of_missing(values: np.ndarray, absent: np.ndarray) -> Counter[str]:
+    """Return how often each text stands for no value where there is none; "" for an empty cell."""
+    return Counter(each if isinstance(each, str) else "" for each in values[absent].tolist())
+
+
+def why_missing(absent: Mapping[str, int]) -> str:
+    """Return which words of a label are no classes, "" where no word is there.
+
+    >>> why_missing({"NA": 3, "": 1})
+    "'NA' stands for a missing value; if it is a class, write it otherwise"
+    """
+    words = sorted(word for word in absent if word.strip())
+    if len(words) > 1:
+        return (
+            f"{listed(words)} stand for a missing value; if they are classes, write them otherwise"
+        )
+    if words:
+        return f"{listed(words)} stands for a missing value; if it is a class, write it otherwise"
+    return ""
 
 
 def numbers_of(values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, int | None]:
