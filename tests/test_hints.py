@@ -171,6 +171,13 @@ def test_estimators_of_tables_warn_of_it(cells, match):
         Fields.learn(cells_of(frame), categorical=[0])  # says nothing
 
 
+def test_estimators_of_tables_read_hours_alone_and_say_how_seconds_are_read():
+    assert learn(t=[f"{n} h" for n in range(30)]).fields[0].kind == "duration"
+    assert learn(t=[f"{n}s" for n in range(30)] + ["3 min"]).fields[0].kind == "duration"
+    with pytest.warns(UserWarning, match=r"or with pandas.to_timedelta\(column\) if these are dur"):
+        learn(t=[f"{n}s" for n in range(30)], n=np.arange(30))
+
+
 @pytest.mark.parametrize(
     "cells", [np.ones(30), np.full(30, np.nan), np.full(30, "a"), [f"u{row}" for row in range(30)]]
 )

@@ -251,11 +251,39 @@ def test_what_could_be_times_of_day_are_unless_an_hour_or_the_user_says_otherwis
 
 
 @pytest.mark.parametrize(
-    "text", ["3D", "5m", "10s", "1:60", "16:9", "1:2:3", "P", "PT", "5 metres", "1h 2h", "m 5"]
+    "text", ["h", "5", "1:60", "16:9", "1:2:3", "P", "PT", "5 metres", "1h 2h", "m 5"]
 )
 def test_what_is_no_duration_is_none(text):
     with pytest.raises(ValueError, match=text):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    ("form", "second"), [("{}h", 3600), ("{} h", 3600), ("{}H", 3600), ("{} ms", 1e-3)]
+)
+def test_hours_and_milliseconds_alone_are_durations(form, second):
+    made, said = Columns.learn(
+        table(t=texts(*(form.format(7 * n) for n in range(1, 30)))), Choices()
+    )
+    assert "1 duration: 't'" in made.describe() and not said
+    read = made.rules[0].read(texts(form.format(198), form.format(9)))
+    assert (read / np.timedelta64(1, "us")).tolist() == [198e6 * second, 9e6 * second]
+
+
+@pytest.mark.parametrize(("letter", "second"), [("s", 1), ("m", 60), ("d", 86_400), ("w", 604_800)])
+def test_numbers_with_another_letter_are_durations_where_others_or_the_user_say_so(letter, second):
+    cells = [f"{n}{letter}" for n in range(3, 40)]
+    made, said = Columns.learn(table(t=texts(*cells)), Choices(keep=["t"]))
+    assert "1 category: 't'" in made.describe()
+    assert "or pass --duration t if these are durations, or pass --category t if" in said[0]
+    made, said = Columns.learn(table(t=texts(*cells)), Choices(durations=["t"]))
+    assert "1 duration: 't'" in made.describe() and not said
+    assert made.rules[0].read(texts(f"5{letter}"))[0] == np.timedelta64(5 * second, "s")
+    made, said = Columns.learn(table(t=texts(*cells, "1h 20m")), Choices())
+    assert "1 duration: 't'" in made.describe() and not said
+    for other in ("8:15", "A"):  # a time of day, and nothing
+        made, _ = Columns.learn(table(t=texts(*cells, other)), Choices(keep=["t"]))
+        assert "1 category: 't'" in made.describe()
 
 
 def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():

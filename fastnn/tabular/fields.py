@@ -348,6 +348,8 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
                     'pandas.to_numeric(column, errors="coerce")'
                 )
             make = f"make {hint.kind} of them, as with {how}"
+            if duration_format(Counter(texts.tolist()), MOSTLY, asked=True)[0]:
+                make += ", or with pandas.to_timedelta(column) if these are durations"
             text = f"read as categories: {hint.what}; {make}, {advice}"
     if text:
         # Whoever calls fit.

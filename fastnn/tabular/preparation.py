@@ -446,6 +446,8 @@ def _read(
             return _Read("date", dates, form, zone=zone)
         if hint := text_hint(values, choices.decimal):
             other = f", or pass {naming('--category', name)} if these are names"
+            if duration_format(_counts(values, present), MOSTLY, True)[0]:
+                other = f", or pass {naming('--duration', name)} if these are durations{other}"
             said.append(f"{_WARNING}{name!r} is read as text: {hint}{other}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:
