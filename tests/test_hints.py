@@ -86,6 +86,56 @@ def test_dates_in_a_form_that_is_not_read_are_said(form):
 
 
 @pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        (["12.5 kg", "13 kg", "9 kg", "7.1 kg"], "all values are numbers with a unit"),
+        (["1 door", "2 doors", "3 doors", "5 doors"], "all values are numbers with a unit"),
+        (["1st", "2nd", "3rd", "4th"], "all values are numbers with a unit"),
+        (["0", "1", "2", "3", "4+"], "all values are numbers with a unit or a sign"),
+        (["10s", "20s", "30s", "40s"], "all values are numbers with a unit"),
+        ([*"12345678", "-"], "48 of 54 values are numbers and the others are not, such as '-'"),
+        ([*"2468", "..", "not asked"], "24 of 36 values are numbers and the others are not"),
+        ([f"{day:02d}.01.24" for day in range(1, 6)], "all values seem to be dates"),
+        ([*(f"2024-0{month}" for month in range(1, 7)), "?!"], "36 of 42 values are dates"),
+        (["8:15", "9:15", "10:15", "11:15", "closed"], "24 of 30 values are times of day"),
+        (["2024-01-02", "2024-01-03", "3/1/2024", "4/1/2024"], "dates, but in several forms"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else "",
+)
+def test_few_numbers_and_dates_are_said_as_many_are(cells, what):
+    assert what in text_hint(column(cells * 6)).what
+    with pytest.warns(
+        UserWarning, match="'x' is read as categories: .*" + what.replace("?", r"\?")
+    ):
+        learn(x=column(cells * 6), n=np.arange(6 * len(cells)))
+    _, said = Columns.learn(Table({"x": column(cells * 6)}, 6 * len(cells)), Choices())
+    assert "warning: 'x' is read as text" in said[0] and what in said[0]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2", "3", "-"],
+        ["-"],
+        ["1", "-"],
+        ["A1", "A2", "A3", "A4"],
+        ["1A", "2B", "3A", "4C"],
+        ["1", "2", "3", "4A"],
+        ["1", "2", "3", "4", "A"],
+        ["1", "2", "3", "4", "N5"],
+        ["1", "2", "3", "4", "S", "M", "L"],
+        ["Type 1", "Type 2", "Type 3", "Type 4"],
+        ["3 days or so", "4", "5", "6"],
+        ["18-25", "26-35", "36-45", "46+"],
+        ["01.01.24", "02.01.24", "03.01.24"],
+    ],
+    ids=" ".join,
+)
+def test_few_codes_and_names_have_no_hint(cells):
+    assert text_hint(column(cells * 6)) is None
+
+
+@pytest.mark.parametrize(
     "cells",
     [
         ["red", "green"] * 9,
