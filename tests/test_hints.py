@@ -229,12 +229,28 @@ def test_estimators_of_tables_read_hours_alone_and_say_how_seconds_are_read():
 
 
 @pytest.mark.parametrize(
-    "cells", [np.ones(30), np.full(30, np.nan), np.full(30, "a"), [f"u{row}" for row in range(30)]]
+    "cells",
+    [
+        np.ones(30),
+        np.full(30, np.nan),
+        np.full(30, "a"),
+        [f"u{row}" for row in range(30)],
+        np.full(30, np.datetime64("2024-01-01", "us")),
+    ],
 )
 def test_a_table_of_which_nothing_can_be_learnt_warns(cells):
     with pytest.warns(UserWarning, match="no column is left to learn from"):
         learn(x=cells)
     learn(x=cells, n=np.arange(30))  # says nothing
+
+
+@pytest.mark.parametrize("value", [1.0, True, "7", "yes", DAYS[0], datetime.timedelta(1)])
+def test_a_value_that_is_there_or_not_is_something_to_learn_from(value):
+    cells = column([value if row % 3 else None for row in range(60)])
+    made = learn(x=cells)  # says nothing
+    assert made.fields[0].kind != "unused"
+    with pytest.warns(UserWarning, match="no column is left to learn from"):
+        Fields.learn(cells_of(frame_of(x=cells)), np.flatnonzero(np.arange(60) % 3))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, object, "M8[D]", "m8[s]"])

@@ -198,7 +198,8 @@ class Fields:
             if kind == "number":
                 field = replace(field, truth=_is_binary(values, name))
             learnt.append(field)
-        if all(map(_tells_nothing, learnt, cells.columns)):
+        seen = (values if rows is None else values[rows] for values in cells.columns)
+        if all(map(_tells_nothing, learnt, seen, cells.zones)):
             warnings.warn(
                 "no column is left to learn from: each has no values, or one in all rows, or is "
                 "text that differs in nearly all of them, or rare words alone",
@@ -356,15 +357,15 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
         warnings.warn(f"column {name} is {text}", UserWarning, stacklevel=6)
 
 
-def _tells_nothing(field: Field, values: np.ndarray) -> bool:
-    """Return whether a column is not used, or one number in all rows."""
-    if field.kind != "number":
+def _tells_nothing(field: Field, values: np.ndarray, zone: str) -> bool:
+    """Return whether a column is not used, or the same in all rows: a gap is a feature, too."""
+    if not field.width:
         return field.kind == "unused"
-    known = values
-    if values.dtype == object:
-        known = numbers_of(values, field.name, truths=field.truth)
-    known = known[~np.isnan(known)]
-    return not len(known) or bool(known.min() == known.max())
+    numbers = field.numbers(values, zone)
+    known = numbers[~np.isnan(numbers[:, 0])]
+    if 0 < len(known) < len(numbers):
+        return False
+    return not len(known) or bool((known == known[0]).all())
 
 
 def _readable(texts: Counter[str], kind: str) -> int:
