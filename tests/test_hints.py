@@ -253,6 +253,24 @@ def test_a_value_that_is_there_or_not_is_something_to_learn_from(value):
         Fields.learn(cells_of(frame_of(x=cells)), np.flatnonzero(np.arange(60) % 3))
 
 
+@pytest.mark.parametrize("length", ["M", "Q", "W", "D", "h", "Y"])
+@pytest.mark.parametrize("kept", ["periods", "objects", "gaps"])
+def test_periods_are_the_dates_of_their_begin(length, kept):
+    pandas = pytest.importorskip("pandas")
+    periods = pandas.Series(pandas.period_range("2000-01-01", periods=80, freq=length))
+    dates = periods.dt.to_timestamp()
+    if kept == "gaps":
+        there = periods.index % 7 > 0
+        periods, dates = periods.where(there), dates.where(there)
+    if kept == "objects":
+        periods = periods.astype(object)
+    here, others = (cells_of(frame_of(x=each, n=range(80))) for each in (periods, dates))
+    for learnt in (Fields.learn(here), Fields.learn(others)):  # which say nothing
+        assert learnt.fields[0].kind == "date"
+        numbers = learnt.code(here).numbers
+        assert np.array_equal(numbers, learnt.code(others).numbers, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, object, "M8[D]", "m8[s]"])
 def test_masked_cells_are_missing(dtype):
     values = np.arange(24).reshape(12, 2).astype(dtype)

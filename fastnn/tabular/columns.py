@@ -131,6 +131,11 @@ def is_absent(cell: Any) -> bool:
     return isinstance(cell, Decimal) and cell.is_nan()
 
 
+def is_period(cell: Any) -> bool:
+    """Return whether a cell is a period of pandas, such as a month, whose begin is a date."""
+    return type(cell).__name__ == "Period" and hasattr(cell, "to_timestamp")
+
+
 def _is_nameless(kind: type) -> bool:
     """Return whether objects of a class are written with their places in memory alone."""
     plain: Any = object
@@ -299,6 +304,8 @@ def _moment(cell: Any, form: str) -> datetime.datetime:
         return moment(cell, form or ISO)
     if isinstance(cell, np.datetime64):
         cell = cell.astype("datetime64[us]").item()
+    if is_period(cell):
+        cell = cell.to_timestamp()
     if isinstance(cell, datetime.datetime):
         return cell
     if not isinstance(cell, datetime.date):

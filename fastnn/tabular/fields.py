@@ -34,6 +34,7 @@ from fastnn.tabular.columns import (
     dates_of,
     durations_of,
     is_absent,
+    is_period,
     not_a_number,
     numbers_of,
     times_of,
@@ -286,6 +287,7 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
             raise not_a_number(values, _first(values, wrong), name)
     for kind, types in _TYPES.items():
         typed = sum(isinstance(cell, types) for cell in others)
+        typed += sum(map(is_period, others)) if kind == "date" else 0
         if typed and typed + _readable(texts, kind) >= MOSTLY * (len(others) + texts.total()):
             return kind, "", _check_each(values, kind, "", name)
     if others or not texts:
