@@ -1,6 +1,7 @@
 """Text that is meant as numbers or dates, but not read so: what is said of it, by both ways in."""
 
 import datetime
+import json
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,37 @@ def test_a_value_that_is_there_or_not_is_something_to_learn_from(value):
     assert made.fields[0].kind != "unused"
     with pytest.warns(UserWarning, match="no column is left to learn from"):
         Fields.learn(cells_of(frame_of(x=cells)), np.flatnonzero(np.arange(60) % 3))
+
+
+@pytest.mark.parametrize("word", ["NA", "None", " null"])
+@pytest.mark.parametrize("declared", ["type", "setting", "not"])
+def test_a_category_that_is_a_word_for_a_missing_value_is_one_where_it_is_declared(word, declared):
+    pandas = pytest.importorskip("pandas")
+    texts = [word, "EU", None, "", "US"] * 12
+    plain = frame_of(x=texts, n=range(60))
+    typed = plain.assign(x=pandas.Series(texts, dtype="category"))
+    made = Fields.learn(
+        cells_of(typed if declared == "type" else plain),
+        categorical=[0] if declared == "setting" else (),
+    )
+    again = Fields.from_plain(json.loads(json.dumps(made.to_plain())))
+    for fields in (made, again):
+        for X in (plain, typed):  # of which the fields know what is declared
+            codes = fields.code(cells_of(X)).codes[:5, 0].tolist()
+            assert codes[2] == codes[3] == len(fields.fields[0].words)
+            assert (codes[0] != codes[2]) == (declared != "not")
+            assert len({codes[0], codes[1], codes[2], codes[4]}) == 4 - (declared == "not")
+
+
+def test_words_for_missing_categories_are_named_by_the_command():
+    for words, said in (
+        (["NA", "EU", ""], "'x': 40 values missing, a category of its own; 'NA' stands for a miss"),
+        (["null", "None"], "; 'None', 'null' stand for a missing value"),
+        (["?", ""], "'x': 40 values missing, a category of its own"),
+    ):
+        cells = column([*words, *"abc"] * 20)
+        _, found = Columns.learn(Table({"x": cells}, len(cells)), Choices())
+        assert len(found) == 1 and said in found[0] and ("stand" in said) == ("stand" in found[0])
 
 
 @pytest.mark.parametrize("length", ["M", "Q", "W", "D", "h", "Y"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -142,8 +142,19 @@ def _is_nameless(kind: type) -> bool:
     return kind.__str__ is plain.__str__ and kind.__repr__ is plain.__repr__
 
 
-def words_of(values: np.ndarray, name: str) -> list[Any]:
+def named_gaps(values: np.ndarray) -> frozenset[str]:
+    """Return which texts of a column are words for a missing value, such as NA; empty ones not."""
+    texts = {cell.strip() for cell in values.tolist() if isinstance(cell, str)}
+    return frozenset(text for text in texts if text and is_missing(text))
+
+
+def words_of(values: np.ndarray, name: str, named: Collection[str] = ()) -> list[Any]:
     """Return the categories of a column as text, as `word_of`; `ABSENT` where one is missing.
+
+    Parameters
+    ----------
+    named
+        Words for a missing value that are categories here.
 
     Raises
     ------
@@ -171,6 +182,9 @@ def words_of(values: np.ndarray, name: str) -> list[Any]:
             "others; pass numbers, text or dates, or leave the column out"
         )
     known = {pair: ABSENT if is_absent(pair[1]) else word_of(pair[1]) or ABSENT for pair in every}
+    for pair in every if named else ():
+        if isinstance(pair[1], str) and (word := pair[1].strip()) in named:
+            known[pair] = word
     return [known[pair] for pair in typed]
 
 

@@ -35,6 +35,7 @@ from fastnn.tabular.columns import (
     durations_of,
     is_absent,
     is_period,
+    named_gaps,
     not_a_number,
     numbers_of,
     times_of,
@@ -143,7 +144,8 @@ class Field:
 
     def code(self, values: np.ndarray) -> np.ndarray:
         """Return the code of each category (rows,), int64; -1 for one that was not there."""
-        return codes_of(words_of(values, self.name), self._kept, ABSENT)[0]
+        named = frozenset(filter(is_missing, self.words))
+        return codes_of(words_of(values, self.name, named), self._kept, ABSENT)[0]
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,10 @@ class Fields:
                 if cells.labels is None:  # else the command has said it
                     _warn_of_other_kind(values, name, kind)
             given = values if rows is None else values[rows]
-            field = _learn(given, name, kind, form, zone)
+            # What has been made a category of is one, also where it is a word for a missing value.
+            declared = kind == "category" and (categories or place in categorical)
+            named = named_gaps(given) if declared else frozenset[str]()
+            field = _learn(given, name, kind, form, zone, named)
             if kind == "number":
                 field = replace(field, truth=_is_binary(values, name))
             learnt.append(field)
@@ -409,8 +414,13 @@ def _reads(text: str) -> bool:
     return True
 
 
-def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Field:
-    """Return the field of a column of a kind, from the rows to train on."""
+def _learn(
+    values: np.ndarray, name: str, kind: str, form: str, zone: str, named: Collection[str]
+) -> Field:
+    """Return the field of a column of a kind, from the rows to train on.
+
+    Words for a missing value that are `named` are categories.
+    """
     if kind == "number":
         return Field(name, kind, _origin(values))
     if kind in ("duration", "time"):
@@ -424,7 +434,7 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Fi
         cycles = ["year"] * bool(span >= _CYCLES["year"]) + ["week"] * bool(span >= 14)
         cycles += ["day"] * bool((days % 1 != 0).any())
         return Field(name, kind, form=form, cycles=tuple(cycles), zone=zone)
-    counts = Counter(words_of(values, name))
+    counts = Counter(words_of(values, name, named))
     missing = counts.pop(ABSENT, 0)
     if is_named(counts, len(values)):
         return Field(name, "unused")
