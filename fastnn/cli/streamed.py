@@ -177,7 +177,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
         options, table_of(files, list(first.columns), sample), label, weight, False
     )
     features, more = preparation.learn(inputs, choices)
-    said += said_of_label(told, values, options.decimal)
+    said += said_of_label(told, values, options.decimal, task)
     said += said_of_parts(parts, validation, test)
     if len(sample) < len(parts[0]):
         said.append(

@@ -77,6 +77,11 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     return str(found) if found else ""
 
 
+def date_hint(cells: np.ndarray) -> Hint | None:
+    """Return that cells of text are dates of another form than those that are read, or None."""
+    return _other_dates(_counts(cells))
+
+
 def text_hint(cells: np.ndarray, decimal: str = ".") -> Hint | None:
     """Return what cells of text seem to be: numbers or dates that are not read, or None.
 
@@ -87,12 +92,7 @@ def text_hint(cells: np.ndarray, decimal: str = ".") -> Hint | None:
     "20 of 22 values are numbers and the others are not, such as '-'"
     """
     counts = _counts(cells)
-    return (
-        _all_numbers(counts, decimal)
-        or _all_dates(counts)
-        or _mixed_dates(counts)
-        or _mostly(counts, decimal)
-    )
+    return _all_numbers(counts, decimal) or _other_dates(counts) or _mostly(counts, decimal)
 
 
 def compact_date(numbers: np.ndarray) -> str:
@@ -221,6 +221,10 @@ def _minus_before(text: str) -> str:
 def _without_sign(text: str, signs: str) -> str:
     minus = text[:1] if text[:1] in "-+" else ""
     return without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
+
+
+def _other_dates(counts: Mapping[str, int]) -> Hint | None:
+    return _all_dates(counts) or _mixed_dates(counts)
 
 
 def _all_dates(counts: Mapping[str, int]) -> Hint | None:

@@ -11,7 +11,9 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import MOSTLY
-from fastnn.tabular.hints import number_hint
+from fastnn.tabular.dates import CLOCK, date_format
+from fastnn.tabular.durations import duration_format
+from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
 from fastnn.tabular.words import code_among, is_missing, number, read_cells
@@ -20,6 +22,7 @@ TASKS = ("regression", "classification")
 # Whole numbers of no more different values than this are classes, if each is there this often.
 MOST_NUMBER_CLASSES, LEAST_ROWS_A_CLASS = 20, 5
 MOST_CLASSES = 10_000
+_MAKE_NUMBERS = "make a number of each first, such as days, hours or seconds from one moment on"
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class Label:
         Raises
         ------
         InvalidInput
-            One class only, no numbers for a regression, more classes than anyone wants, or a few
-            cells of another kind among numbers that are a regression.
+            One class only, no numbers for a regression, more classes than anyone wants, dates,
+            times or durations that are no few classes, or a few cells of another kind among numbers
+            that are a regression.
         """
         why = why_missing(absent or {})
         if not len(values):
@@ -93,6 +97,7 @@ class Label:
         numbers, row = numbers_of(values, decimal)
         if task is None and row is not None:
             _check_all_numbers(name, values, row, numbers, decimal)
+            _check_no_dates(name, values)
         if task is None:
             words = row is not None or values.dtype == bool or bool(code_among(values)[0])
             classes = words or _few(numbers)
@@ -102,6 +107,8 @@ class Label:
         if task == "regression":
             if row is not None:
                 hint = number_hint(values, decimal)
+                if not hint and (what := moments_in(values)):
+                    hint = f"its values are {what}: {_MAKE_NUMBERS}"
                 raise WrongCell(
                     row,
                     f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
@@ -243,6 +250,33 @@ def _check_all_numbers(
     )
 
 
+def _check_no_dates(name: str, values: np.ndarray) -> None:
+    """Raise `InvalidInput` for text of dates, times or durations, unless few stand for classes."""
+    what = moments_in(values)
+    if what and not _often_each(len(set(words_of(values))), len(values)):
+        raise InvalidInput(
+            f"column {name!r}, the label, has {what}, such as {shown(values[0]):.60}; "
+            f"{_MAKE_NUMBERS}, or pass --task classification if these are classes"
+        )
+
+
+def moments_in(values: np.ndarray) -> str:
+    """Return whether text is of "durations", "times of day" or "dates", nearly all of it, or "".
+
+    >>> moments_in(np.array(["2024-01-31", "2024-02-01"], object))
+    'dates'
+    """
+    if values.dtype != object:
+        return ""
+    texts = Counter(map(str, values.tolist()))
+    if duration_format(texts, MOSTLY)[0]:
+        return "durations"
+    form, _ = date_format(texts, MOSTLY)
+    if form:
+        return "times of day" if form == CLOCK else "dates"
+    return "dates" if date_hint(values) else ""
+
+
 def missing_in(values: np.ndarray) -> np.ndarray:
     """Return where a column has no value."""
     if values.dtype == object:
@@ -320,8 +354,12 @@ def _few(numbers: np.ndarray) -> bool:
     if len(different) <= 2:
         return True
     whole = bool((different == np.round(different)).all())
-    most = min(MOST_NUMBER_CLASSES, len(numbers) // LEAST_ROWS_A_CLASS)
-    return whole and len(different) <= most
+    return whole and _often_each(len(different), len(numbers))
+
+
+def _often_each(different: int, rows: int) -> bool:
+    """Return whether so many different values may be classes, by how often each is there."""
+    return different <= min(MOST_NUMBER_CLASSES, rows // LEAST_ROWS_A_CLASS)
 
 
 def _bare(word: str) -> str:
