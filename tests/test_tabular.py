@@ -313,6 +313,8 @@ def test_rare_categories_count_as_one_and_new_ones_belong_to_them():
     rule = CategoryRule.learn("c", texts("a", "b", "a"), least=1)
     codes, found = rule.codes(texts("b", "new", "new", ""))
     assert codes.tolist() == [1, -1, -1, -1] and found.unknown == {"new": 2}
+    new = [f"new {row * 7 % 40}" for row in range(40)]  # whatever order a set has
+    assert [*rule.codes(texts("b", *new, *new))[1].unknown] == new
 
 
 def test_the_same_number_is_the_same_category_in_any_kind_of_file():
