@@ -275,14 +275,12 @@ def _read_each(
     known: dict[Any, Any] = {}
     found = np.empty(len(values), dtype)
     for row, cell in enumerate(values.tolist()):
-        if is_absent(cell) or (isinstance(cell, str) and is_missing(cell)):
-            found[row] = missing
-            continue
         try:
             # Times of several zones may be equal and yet differ by the clock.
             key = (cell, cell.utcoffset()) if isinstance(cell, datetime.time) else cell
             if key not in known:
-                known[key] = read(cell)
+                absent = is_absent(cell) or (isinstance(cell, str) and is_missing(cell))
+                known[key] = missing if absent else read(cell)
             found[row] = known[key]
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(
