@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastnn import InvalidInput
+from fastnn.tabular import columns
 from fastnn.tabular.cells import cells_of
 from fastnn.tabular.fields import Fields
 from fastnn.tabular.hints import compact_date, text_hint
@@ -388,6 +389,25 @@ def test_a_matrix_and_a_view_of_memory_are_arrays():
     for X in (np.matrix(array), memoryview(array)):
         model = TabularRegressor(2, max_iter=1, random_state=0).fit(X, array[:, 0])
         assert (model.predict(X) == model.predict(array)).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "module", "reader"),
+    [("%m/%d/%Y %H:%M", columns, "moment"), ("{}h 5m", columns, "duration")],
+)
+def test_text_is_read_once_for_a_fit(form, module, reader, monkeypatch):
+    start = datetime.datetime(2001, 2, 3)
+    texts = [
+        form.format(n) if "{}" in form else f"{start + n * datetime.timedelta(1, 77):{form}}"
+        for n in range(400)
+    ]
+    plain, read = getattr(module, reader), []
+    monkeypatch.setattr(module, reader, lambda text, *rest: read.append(text) or plain(text, *rest))
+    cells = cells_of(frame_of(x=texts * 2))
+    made = Fields.learn(cells, np.arange(600))
+    coded = made.code(cells)
+    assert sorted(read) == sorted(texts)
+    assert np.array_equal(made.code(cells_of(frame_of(x=texts * 2))).numbers, coded.numbers)
 
 
 def test_dates_of_several_forms_in_one_column_are_said():

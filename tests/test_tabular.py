@@ -2,12 +2,14 @@
 
 import datetime
 import json
+import re
 
 import numpy as np
 import pytest
 
 from fastnn import CorruptFile, InvalidInput
-from fastnn.tabular.dates import date, date_format
+from fastnn.tabular import dates
+from fastnn.tabular.dates import date, date_format, readings
 from fastnn.tabular.durations import duration
 from fastnn.tabular.files import Reading, read
 from fastnn.tabular.hints import number_hint
@@ -295,6 +297,27 @@ def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():
     only = table(d=texts(*["01/02/2024", "03/31/2024"] * 15))
     made, said = Columns.learn(only, Choices(day_first=True))
     assert made.rules[0].form == "%m/%d/%Y" and not said
+
+
+@pytest.mark.parametrize("mark", ["/", "-", ".", ":"])
+def test_the_commonest_dates_and_times_are_read_as_all_others_are(mark, monkeypatch):
+    random = np.random.default_rng(0)
+    some = []
+    for _ in range(3000):
+        parts = random.integers(0, (35, 35, 2200), 3) % (100 if random.random() < 0.5 else 9999)
+        text = mark.join(f"{part:0{random.integers(1, 3)}d}" for part in parts.tolist())
+        if random.random() < 0.5:
+            hour, minute = random.integers(0, (27, 63)).tolist()
+            text += random.choice([" ", ", "]) + f"{hour}:{minute:02d}"
+            text += random.choice(["", ":07", ":60", " PM"])
+        some += [text, text.partition(" ")[2]]
+    found = [readings(text) for text in some]
+    for name in ("_PLAIN", "_PLAIN_CLOCK"):
+        monkeypatch.setattr(dates, name, re.compile("(?!)"))
+    for text, here in zip(some, found, strict=True):
+        there = readings(text)
+        assert here == there and [*here] == [*there], text
+    assert sum(map(bool, found)) > 300
 
 
 def test_a_format_of_dates_that_nobody_knows_is_refused():

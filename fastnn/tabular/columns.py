@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.tabular.dates import CLOCK, ISO, moment, universal
+from fastnn.tabular.dates import CLOCK, ISO, moment, unzoned
 from fastnn.tabular.durations import HOURS, duration
 from fastnn.tabular.spelling import word_of
 from fastnn.tabular.words import is_missing, number, truth
@@ -198,14 +198,14 @@ def dates_of(values: np.ndarray, name: str, form: str, trained: str = "") -> tup
     """
     if values.dtype.kind == "M":
         return values, ""
-    missing, zones = np.datetime64("NaT"), Zones()
+    zones, dtype = Zones(), np.dtype("datetime64[us]")
 
-    def read(cell: Any) -> np.datetime64:
+    def read(cell: Any) -> datetime.datetime:
         date = _moment(cell, form)
         zones.note(cell, date)
-        return universal(date)
+        return unzoned(date)
 
-    found = _read_each(values, name, "date", missing, np.dtype("datetime64[us]"), read)
+    found = _read_each(values, name, "date", np.datetime64("NaT"), dtype, read)
     _check_zones(values, name, zones, trained)
     return found, zones.zone
 
@@ -273,21 +273,21 @@ def _read_each(
             f"there were {due}s in fit"
         )
     known: dict[Any, Any] = {}
-    found = np.empty(len(values), dtype)
+    found = []
     for row, cell in enumerate(values.tolist()):
         try:
             # Times of several zones may be equal and yet differ by the clock.
             key = (cell, cell.utcoffset()) if isinstance(cell, datetime.time) else cell
             if key not in known:
-                absent = is_absent(cell) or (isinstance(cell, str) and is_missing(cell))
+                absent = is_missing(cell) if isinstance(cell, str) else is_absent(cell)
                 known[key] = missing if absent else read(cell)
-            found[row] = known[key]
+            found.append(known[key])
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(
                 f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
                 "leave it missing (None) if it is unknown"
             ) from None
-    return found
+    return np.array(found, dtype)
 
 
 def _seconds(cell: Any, form: str) -> float:

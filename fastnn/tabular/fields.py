@@ -300,8 +300,8 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str, np.ndarray | No
         raise InvalidInput(f"Complex data not supported\ncolumn {name} has complex numbers")
     # A duration of NumPy's is a number, too, to Python.
     if all(isinstance(c, _NUMBERS) and not isinstance(c, _DURATIONS) for c in others):
-        wrong = {text for text in texts if not _reads(text)}
-        right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
+        wrong, lacking = _not_numbers(texts, int((1 - MOSTLY) * len(present)) + 1)
+        right = len(others) + texts.total() - lacking
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
             return "number", "", "", None
         if others and wrong and _are_truths(others, texts):
@@ -423,6 +423,18 @@ def _first(values: np.ndarray, wrong: set[str]) -> int:
     """Return the first row that has one of some texts."""
     cells = enumerate(values.tolist())
     return next(row for row, cell in cells if isinstance(cell, str) and cell in wrong)
+
+
+def _not_numbers(texts: Counter[str], most: int) -> tuple[set[str], int]:
+    """Return which texts are no numbers, and in how many cells: of some, where these are `most`."""
+    wrong, lacking = set(), 0
+    for text, count in texts.items():
+        if not _reads(text):
+            wrong.add(text)
+            lacking += count
+            if lacking > most:
+                break
+    return wrong, lacking
 
 
 def _reads(text: str) -> bool:
