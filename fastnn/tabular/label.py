@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -297,14 +297,21 @@ def why_missing(absent: Mapping[str, int]) -> str:
     >>> why_missing({"NA": 3, "": 1})
     "'NA' stands for a missing value; if it is a class, write it otherwise"
     """
-    words = sorted(word for word in absent if word.strip())
+    words = sorted({word.strip() for word in absent} - {""})
     if len(words) > 1:
-        return (
-            f"{listed(words)} stand for a missing value; if they are classes, write them otherwise"
-        )
-    if words:
-        return f"{listed(words)} stands for a missing value; if it is a class, write it otherwise"
-    return ""
+        return f"{_stand_for(words)}; if they are classes, write them otherwise"
+    return f"{_stand_for(words)}; if it is a class, write it otherwise" if words else ""
+
+
+def stand_for_missing(values: np.ndarray, absent: np.ndarray) -> str:
+    """Return which words, such as could be categories, stand for what is absent; "" where none."""
+    words = {text.strip() for text in texts_of_missing(values, absent)}
+    words = {word for word in words if any(map(str.isalpha, word))}
+    return _stand_for(sorted(words)) if words else ""
+
+
+def _stand_for(words: Sequence[str]) -> str:
+    return f"{listed(words)} {'stands' if len(words) == 1 else 'stand'} for a missing value"
 
 
 def numbers_of(values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, int | None]:

@@ -17,7 +17,7 @@ from fastnn.tabular.columns import is_absent
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.hints import compact_date, number_hint, text_hint
-from fastnn.tabular.label import missing_in, numbers_of, texts_of_missing, truths_of, words_of
+from fastnn.tabular.label import missing_in, numbers_of, stand_for_missing, truths_of, words_of
 from fastnn.tabular.met import Met
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -349,18 +349,11 @@ def _learn(
             median = "" if isinstance(rule, DateRule) else f" {rule.fill:.6g}"
             filled = f"filled with the median{median}, and flagged"
         missing = len(values) - int(present.sum())
-        words = ""
-        if isinstance(rule, CategoryRule) and (gaps := _gaps(values, present)):
-            stand = "stands" if len(gaps) == 1 else "stand"
-            words = f"; {listed(gaps)} {stand} for a missing value"
-        said.append(f"{name!r}: {counted(missing, 'value')} missing, {filled}{words}")
+        words = stand_for_missing(values, ~present) if isinstance(rule, CategoryRule) else ""
+        said.append(
+            f"{name!r}: {counted(missing, 'value')} missing, {filled}{'; ' * bool(words)}{words}"
+        )
     return rule
-
-
-def _gaps(values: np.ndarray, present: np.ndarray) -> list[str]:
-    """Return what could be categories of the texts that stand for a missing value in a column."""
-    texts = {text.strip() for text in texts_of_missing(values, ~present)}
-    return sorted(text for text in texts if any(map(str.isalpha, text)))
 
 
 def _why_none(values: np.ndarray, kind: str) -> str:
