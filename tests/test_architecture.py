@@ -43,7 +43,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("__main__", "build", "guide"),
     ),
     "fastnn.cli": (
-        ("screen", "settings", "kernels", "ranks"),
+        ("screen", "settings", "kernels", "ranks", "option_hints"),
         ("data", "model"),
         ("scores", "resume", "blocks"),
         ("rows",),

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,72 @@ def test_a_wrong_command_line_is_one_line_and_ends_with_2(arguments, said, capsy
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and said in error and "--help" in error
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--lr 0.1", "did you mean --rate?"),
+        ("--learning_rate=0.1", "did you mean --rate?"),
+        ("--val 0.1", "did you mean --validation?"),
+        ("--valid-split 0.1 --test-size 0.2", "--test-size: did you mean --test?"),
+        ("--weight-decay 0.1", "--l2 is a penalty on squares"),
+        ("--device cpu", "did you mean --target?"),
+        ("--gpu", "--target cuda is a GPU;"),
+        ("--layers 3", "--hidden 128,64 has the units"),
+        ("--hidden-layer-sizes 64,32", "did you mean --hidden?"),
+        ("--model m", "the file of the model is --out"),
+        ("--validation-data v.csv", "--validation SHARE leaves rows of DATA out"),
+        ("--input x.csv", "files stand without an option: fastnn train DATA"),
+        ("-o m.safetensors", "did you mean --out?"),
+        ("--num-workers 3", "did you mean --threads?"),
+        ("--random-state 3", "did you mean --seed?"),
+        ("--max-iter 3", "did you mean --epochs?"),
+        ("--dropot 0.1", "did you mean --dropout?"),
+        ("--tets 0.1", "did you mean --test?"),
+        ("--opti adam", "did you mean --optimizer?"),
+        ("-label y", "did you mean --label?"),
+    ],
+)
+def test_options_of_other_programs_are_named_as_they_are_here(given, said, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "data.csv", "--label", "y", *given.split()])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and f" {said}" in error and error.count("--l2") == ("l2" in said)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["--l3 1", "--best", "--late 3", "--name run", "--mode fast", "--rho 1", "more.csv", "-5"],
+)
+def test_no_option_of_another_meaning_is_offered(given, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", "data.csv", "--label", "y", *given.split()])
+    assert f"unrecognized arguments: {given}; see: " in capsys.readouterr().err
+
+
+def test_names_of_other_programs_are_those_of_options_and_commands_that_there_are():
+    from fastnn.cli import commands, option_hints
+
+    parsers = commands._parser()._subparsers._group_actions[0].choices
+    options = {option for each in parsers.values() for option in each._option_string_actions}
+    named = {f"--{name}" for names in option_hints._NAMES.values() for name in names}
+    advice = [pair for each in option_hints._ADVICE.values() for pair in each.values()]
+    assert named | {f"--{needed}" for needed, _ in advice if needed} <= options
+    for _, text in advice:
+        assert {*re.findall(r"--[a-z][a-z0-9-]*", text)} <= options
+    assert {*option_hints._COMMANDS.values()} <= parsers.keys()
+    known = {option_hints._bare(option) for option in options}
+    overlap = {*option_hints._NAMES, *option_hints._ADVICE} & known
+    assert not overlap  # which would keep the option itself from being meant
+
+
+@pytest.mark.parametrize(("asked", "meant"), [("fit", "train"), ("eval", "evaluate")])
+def test_commands_of_other_programs_are_named_as_they_are_here(asked, meant, capsys):
+    for arguments in ([asked], ["help", asked]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert f"did you mean {meant}?" in capsys.readouterr().err
 
 
 def test_info_fits_80_columns(capsys, monkeypatch):

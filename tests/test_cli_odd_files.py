@@ -63,6 +63,74 @@ def test_a_class_that_is_written_as_a_missing_value_is_named(here, capsys):
     assert f"{missing} rows without a label left out: 'none' stands for a missing value" in said
 
 
+@pytest.mark.parametrize("more", [[], ["--tabular"], ["--stream"]], ids=["one", "many", "streamed"])
+@pytest.mark.parametrize("word", ["NA", "None", "null"])
+def test_a_class_that_is_written_as_a_missing_value_is_named_where_one_is_left(
+    word, more, here, capsys
+):
+    data = "data.csv"
+    columns = {"a": NUMBERS, "y": [word if number > 0 else "EU" for number in NUMBERS]}
+    if more == ["--stream"]:
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table(columns), data := "data.parquet")
+    else:
+        write_columns(here / data, **columns)
+    assert main(["train", data, "--label", "y", *more]) == 2
+    said, there = capsys.readouterr().err, int((NUMBERS <= 0).sum())
+    assert f"one class only, 'EU', in {there} of {len(NUMBERS)} rows;" in said
+    others = len(NUMBERS) - there
+    assert f"; {others} other rows without a label: {word!r} stands for a missing value" in said
+
+
+DAYS = [str(datetime.date(2024, 1, 1) + datetime.timedelta(n)) for n in range(60)]
+MOMENTS = {
+    "dates": DAYS,
+    "dates of two digits": [f"{day[8:]}.{day[5:7]}.{day[2:4]}" for day in DAYS],
+    "dates but one": [*DAYS[:-1], "soon"],
+    "times of day": [f"{n % 12}:{n:02d}" for n in range(60)],
+    "durations": [f"{n} min" for n in range(60)],
+    "durations of hours": [f"{n + 7}h" for n in range(60)],
+}
+
+
+@pytest.mark.parametrize("kind", MOMENTS)
+@pytest.mark.parametrize("more", [QUICK, ["--tabular"]], ids=["one", "many"])
+def test_a_label_of_dates_is_no_class(kind, more, here, capsys):
+    texts = [text for text in MOMENTS[kind][::2] for _ in range(2)]
+    write_columns(here / "data.csv", a=NUMBERS, y=texts)
+    assert main(["train", "data.csv", "--label", "y", *more]) == 2
+    said = capsys.readouterr().err
+    what = kind.partition(" of two")[0].partition(" but")[0].partition(" of hours")[0]
+    assert f"column 'y', the label, has {what}, such as {texts[0]!r}; make a number of" in said
+    assert main(["train", "data.csv", "--label", "y", *more, "--task", "regression"]) == 2
+    said = capsys.readouterr().err
+    assert "where a number is due for a regression" in said
+    assert "make a number of each" in said or "keep the number alone" in said
+
+
+def test_few_dates_as_labels_are_classes_with_a_warning_unless_asked_for(here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=[f"2024-Q{n % 4 + 1}" for n in range(60)])
+    assert train("data.csv") == 0
+    said = capsys.readouterr().err
+    assert "warning: label 'y' is read as classes: its values are dates, whose order" in said
+    assert train("data.csv", "--task", "classification") == 0
+    assert "warning" not in capsys.readouterr().err
+    write_columns(here / "data.csv", a=NUMBERS, y=[DAYS[n // 2] for n in range(60)])
+    assert train("data.csv", "--task", "classification") == 0
+
+
+def test_words_for_missing_labels_are_named_where_no_other_label_is_left(here, capsys):
+    write_columns(here / "data.csv", a=NUMBERS, y=["None" if n > 0 else "NA" for n in NUMBERS])
+    assert train("data.csv") == 2
+    said = capsys.readouterr().err
+    assert "no value in any row: 'NA', 'None' stand for a missing value; if they are cl" in said
+    write_columns(here / "data.csv", a=NUMBERS, y=["5" if n > 0 else "NA" for n in NUMBERS])
+    assert train("data.csv") == 2
+    said = capsys.readouterr().err
+    assert "is 5 in every row that has one" in said and "'NA' stands for a missing value" in said
+
+
 @pytest.mark.parametrize("size", [1e-300, 1e300])
 def test_scores_of_very_large_and_small_labels_are_those_of_usual_ones(size, here, capsys):
     for name, factor in (("usual.csv", 1.0), ("odd.csv", size)):

@@ -1,12 +1,14 @@
 """Text that is meant as numbers or dates, but not read so: what is said of it, by both ways in."""
 
 import datetime
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn import InvalidInput
+from fastnn.tabular import columns
 from fastnn.tabular.cells import cells_of
 from fastnn.tabular.fields import Fields
 from fastnn.tabular.hints import compact_date, text_hint
@@ -83,6 +85,56 @@ def test_other_texts_among_numbers_and_dates_are_said(cells, what, other):
 )
 def test_dates_in_a_form_that_is_not_read_are_said(form):
     assert "all values seem to be dates" in text_hint(of_days(form)).what
+
+
+@pytest.mark.parametrize(
+    ("cells", "what"),
+    [
+        (["12.5 kg", "13 kg", "9 kg", "7.1 kg"], "all values are numbers with a unit"),
+        (["1 door", "2 doors", "3 doors", "5 doors"], "all values are numbers with a unit"),
+        (["1st", "2nd", "3rd", "4th"], "all values are numbers with a unit"),
+        (["0", "1", "2", "3", "4+"], "all values are numbers with a unit or a sign"),
+        (["10s", "20s", "30s", "40s"], "all values are numbers with a unit"),
+        ([*"12345678", "-"], "48 of 54 values are numbers and the others are not, such as '-'"),
+        ([*"2468", "..", "not asked"], "24 of 36 values are numbers and the others are not"),
+        ([f"{day:02d}.01.24" for day in range(1, 6)], "all values seem to be dates"),
+        ([*(f"2024-0{month}" for month in range(1, 7)), "?!"], "36 of 42 values are dates"),
+        (["8:15", "9:15", "10:15", "11:15", "closed"], "24 of 30 values are times of day"),
+        (["2024-01-02", "2024-01-03", "3/1/2024", "4/1/2024"], "dates, but in several forms"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, list) else "",
+)
+def test_few_numbers_and_dates_are_said_as_many_are(cells, what):
+    assert what in text_hint(column(cells * 6)).what
+    with pytest.warns(
+        UserWarning, match="'x' is read as categories: .*" + what.replace("?", r"\?")
+    ):
+        learn(x=column(cells * 6), n=np.arange(6 * len(cells)))
+    _, said = Columns.learn(Table({"x": column(cells * 6)}, 6 * len(cells)), Choices())
+    assert "warning: 'x' is read as text" in said[0] and what in said[0]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2", "3", "-"],
+        ["-"],
+        ["1", "-"],
+        ["A1", "A2", "A3", "A4"],
+        ["1A", "2B", "3A", "4C"],
+        ["1", "2", "3", "4A"],
+        ["1", "2", "3", "4", "A"],
+        ["1", "2", "3", "4", "N5"],
+        ["1", "2", "3", "4", "S", "M", "L"],
+        ["Type 1", "Type 2", "Type 3", "Type 4"],
+        ["3 days or so", "4", "5", "6"],
+        ["18-25", "26-35", "36-45", "46+"],
+        ["01.01.24", "02.01.24", "03.01.24"],
+    ],
+    ids=" ".join,
+)
+def test_few_codes_and_names_have_no_hint(cells):
+    assert text_hint(column(cells * 6)) is None
 
 
 @pytest.mark.parametrize(
@@ -171,13 +223,85 @@ def test_estimators_of_tables_warn_of_it(cells, match):
         Fields.learn(cells_of(frame), categorical=[0])  # says nothing
 
 
+def test_estimators_of_tables_read_hours_alone_and_say_how_seconds_are_read():
+    assert learn(t=[f"{n} h" for n in range(30)]).fields[0].kind == "duration"
+    assert learn(t=[f"{n}s" for n in range(30)] + ["3 min"]).fields[0].kind == "duration"
+    with pytest.warns(UserWarning, match=r"or with pandas.to_timedelta\(column\) if these are dur"):
+        learn(t=[f"{n}s" for n in range(30)], n=np.arange(30))
+
+
 @pytest.mark.parametrize(
-    "cells", [np.ones(30), np.full(30, np.nan), np.full(30, "a"), [f"u{row}" for row in range(30)]]
+    "cells",
+    [
+        np.ones(30),
+        np.full(30, np.nan),
+        np.full(30, "a"),
+        [f"u{row}" for row in range(30)],
+        np.full(30, np.datetime64("2024-01-01", "us")),
+    ],
 )
 def test_a_table_of_which_nothing_can_be_learnt_warns(cells):
     with pytest.warns(UserWarning, match="no column is left to learn from"):
         learn(x=cells)
     learn(x=cells, n=np.arange(30))  # says nothing
+
+
+@pytest.mark.parametrize("value", [1.0, True, "7", "yes", DAYS[0], datetime.timedelta(1)])
+def test_a_value_that_is_there_or_not_is_something_to_learn_from(value):
+    cells = column([value if row % 3 else None for row in range(60)])
+    made = learn(x=cells)  # says nothing
+    assert made.fields[0].kind != "unused"
+    with pytest.warns(UserWarning, match="no column is left to learn from"):
+        Fields.learn(cells_of(frame_of(x=cells)), np.flatnonzero(np.arange(60) % 3))
+
+
+@pytest.mark.parametrize("word", ["NA", "None", " null"])
+@pytest.mark.parametrize("declared", ["type", "setting", "not"])
+def test_a_category_that_is_a_word_for_a_missing_value_is_one_where_it_is_declared(word, declared):
+    pandas = pytest.importorskip("pandas")
+    texts = [word, "EU", None, "", "US"] * 12
+    plain = frame_of(x=texts, n=range(60))
+    typed = plain.assign(x=pandas.Series(texts, dtype="category"))
+    made = Fields.learn(
+        cells_of(typed if declared == "type" else plain),
+        categorical=[0] if declared == "setting" else (),
+    )
+    again = Fields.from_plain(json.loads(json.dumps(made.to_plain())))
+    for fields in (made, again):
+        for X in (plain, typed):  # of which the fields know what is declared
+            codes = fields.code(cells_of(X)).codes[:5, 0].tolist()
+            assert codes[2] == codes[3] == len(fields.fields[0].words)
+            assert (codes[0] != codes[2]) == (declared != "not")
+            assert len({codes[0], codes[1], codes[2], codes[4]}) == 4 - (declared == "not")
+
+
+def test_words_for_missing_categories_are_named_by_the_command():
+    for words, said in (
+        (["NA", "EU", ""], "'x': 40 values missing, a category of its own; 'NA' stands for a miss"),
+        (["null", "None"], "; 'None', 'null' stand for a missing value"),
+        (["?", ""], "'x': 40 values missing, a category of its own"),
+    ):
+        cells = column([*words, *"abc"] * 20)
+        _, found = Columns.learn(Table({"x": cells}, len(cells)), Choices())
+        assert len(found) == 1 and said in found[0] and ("stand" in said) == ("stand" in found[0])
+
+
+@pytest.mark.parametrize("length", ["M", "Q", "W", "D", "h", "Y"])
+@pytest.mark.parametrize("kept", ["periods", "objects", "gaps"])
+def test_periods_are_the_dates_of_their_begin(length, kept):
+    pandas = pytest.importorskip("pandas")
+    periods = pandas.Series(pandas.period_range("2000-01-01", periods=80, freq=length))
+    dates = periods.dt.to_timestamp()
+    if kept == "gaps":
+        there = periods.index % 7 > 0
+        periods, dates = periods.where(there), dates.where(there)
+    if kept == "objects":
+        periods = periods.astype(object)
+    here, others = (cells_of(frame_of(x=each, n=range(80))) for each in (periods, dates))
+    for learnt in (Fields.learn(here), Fields.learn(others)):  # which say nothing
+        assert learnt.fields[0].kind == "date"
+        numbers = learnt.code(here).numbers
+        assert np.array_equal(numbers, learnt.code(others).numbers, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, object, "M8[D]", "m8[s]"])
@@ -265,6 +389,25 @@ def test_a_matrix_and_a_view_of_memory_are_arrays():
     for X in (np.matrix(array), memoryview(array)):
         model = TabularRegressor(2, max_iter=1, random_state=0).fit(X, array[:, 0])
         assert (model.predict(X) == model.predict(array)).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "module", "reader"),
+    [("%m/%d/%Y %H:%M", columns, "moment"), ("{}h 5m", columns, "duration")],
+)
+def test_text_is_read_once_for_a_fit(form, module, reader, monkeypatch):
+    start = datetime.datetime(2001, 2, 3)
+    texts = [
+        form.format(n) if "{}" in form else f"{start + n * datetime.timedelta(1, 77):{form}}"
+        for n in range(400)
+    ]
+    plain, read = getattr(module, reader), []
+    monkeypatch.setattr(module, reader, lambda text, *rest: read.append(text) or plain(text, *rest))
+    cells = cells_of(frame_of(x=texts * 2))
+    made = Fields.learn(cells, np.arange(600))
+    coded = made.code(cells)
+    assert sorted(read) == sorted(texts)
+    assert np.array_equal(made.code(cells_of(frame_of(x=texts * 2))).numbers, coded.numbers)
 
 
 def test_dates_of_several_forms_in_one_column_are_said():

@@ -2,12 +2,14 @@
 
 import datetime
 import json
+import re
 
 import numpy as np
 import pytest
 
 from fastnn import CorruptFile, InvalidInput
-from fastnn.tabular.dates import date, date_format
+from fastnn.tabular import dates
+from fastnn.tabular.dates import date, date_format, readings
 from fastnn.tabular.durations import duration
 from fastnn.tabular.files import Reading, read
 from fastnn.tabular.hints import number_hint
@@ -251,11 +253,39 @@ def test_what_could_be_times_of_day_are_unless_an_hour_or_the_user_says_otherwis
 
 
 @pytest.mark.parametrize(
-    "text", ["3D", "5m", "10s", "1:60", "16:9", "1:2:3", "P", "PT", "5 metres", "1h 2h", "m 5"]
+    "text", ["h", "5", "1:60", "16:9", "1:2:3", "P", "PT", "5 metres", "1h 2h", "m 5"]
 )
 def test_what_is_no_duration_is_none(text):
     with pytest.raises(ValueError, match=text):
         duration(text)
+
+
+@pytest.mark.parametrize(
+    ("form", "second"), [("{}h", 3600), ("{} h", 3600), ("{}H", 3600), ("{} ms", 1e-3)]
+)
+def test_hours_and_milliseconds_alone_are_durations(form, second):
+    made, said = Columns.learn(
+        table(t=texts(*(form.format(7 * n) for n in range(1, 30)))), Choices()
+    )
+    assert "1 duration: 't'" in made.describe() and not said
+    read = made.rules[0].read(texts(form.format(198), form.format(9)))
+    assert (read / np.timedelta64(1, "us")).tolist() == [198e6 * second, 9e6 * second]
+
+
+@pytest.mark.parametrize(("letter", "second"), [("s", 1), ("m", 60), ("d", 86_400), ("w", 604_800)])
+def test_numbers_with_another_letter_are_durations_where_others_or_the_user_say_so(letter, second):
+    cells = [f"{n}{letter}" for n in range(3, 40)]
+    made, said = Columns.learn(table(t=texts(*cells)), Choices(keep=["t"]))
+    assert "1 category: 't'" in made.describe()
+    assert "or pass --duration t if these are durations, or pass --category t if" in said[0]
+    made, said = Columns.learn(table(t=texts(*cells)), Choices(durations=["t"]))
+    assert "1 duration: 't'" in made.describe() and not said
+    assert made.rules[0].read(texts(f"5{letter}"))[0] == np.timedelta64(5 * second, "s")
+    made, said = Columns.learn(table(t=texts(*cells, "1h 20m")), Choices())
+    assert "1 duration: 't'" in made.describe() and not said
+    for other in ("8:15", "A"):  # a time of day, and nothing
+        made, _ = Columns.learn(table(t=texts(*cells, other)), Choices(keep=["t"]))
+        assert "1 category: 't'" in made.describe()
 
 
 def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():
@@ -267,6 +297,27 @@ def test_which_of_day_and_month_is_first_can_be_chosen_where_both_fit():
     only = table(d=texts(*["01/02/2024", "03/31/2024"] * 15))
     made, said = Columns.learn(only, Choices(day_first=True))
     assert made.rules[0].form == "%m/%d/%Y" and not said
+
+
+@pytest.mark.parametrize("mark", ["/", "-", ".", ":"])
+def test_the_commonest_dates_and_times_are_read_as_all_others_are(mark, monkeypatch):
+    random = np.random.default_rng(0)
+    some = []
+    for _ in range(3000):
+        parts = random.integers(0, (35, 35, 2200), 3) % (100 if random.random() < 0.5 else 9999)
+        text = mark.join(f"{part:0{random.integers(1, 3)}d}" for part in parts.tolist())
+        if random.random() < 0.5:
+            hour, minute = random.integers(0, (27, 63)).tolist()
+            text += random.choice([" ", ", "]) + f"{hour}:{minute:02d}"
+            text += random.choice(["", ":07", ":60", " PM"])
+        some += [text, text.partition(" ")[2]]
+    found = [readings(text) for text in some]
+    for name in ("_PLAIN", "_PLAIN_CLOCK"):
+        monkeypatch.setattr(dates, name, re.compile("(?!)"))
+    for text, here in zip(some, found, strict=True):
+        there = readings(text)
+        assert here == there and [*here] == [*there], text
+    assert sum(map(bool, found)) > 300
 
 
 def test_a_format_of_dates_that_nobody_knows_is_refused():
@@ -285,6 +336,8 @@ def test_rare_categories_count_as_one_and_new_ones_belong_to_them():
     rule = CategoryRule.learn("c", texts("a", "b", "a"), least=1)
     codes, found = rule.codes(texts("b", "new", "new", ""))
     assert codes.tolist() == [1, -1, -1, -1] and found.unknown == {"new": 2}
+    new = [f"new {row * 7 % 40}" for row in range(40)]  # whatever order a set has
+    assert [*rule.codes(texts("b", *new, *new))[1].unknown] == new
 
 
 def test_the_same_number_is_the_same_category_in_any_kind_of_file():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import re
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from fastnn import __version__
-from fastnn.cli import screen
+from fastnn.cli import option_hints, screen
 from fastnn.errors import FastnnError, InvalidInput
 
 INTERRUPTED = 130  # what a shell reports of a program that Ctrl-C has ended
@@ -125,14 +124,17 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong in one line, with the nearest option there is, and end with 2."""
+        """Print what is wrong in one line, with the option that may be meant, and end with 2."""
         text = screen.one_line(message)
-        asked, known = text.partition("unrecognized arguments: ")[2], [*self._option_string_actions]
-        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", text):
-            asked, known = choice[1], re.findall(r"[\w.-]+", choice[2])
-        near = difflib.get_close_matches(asked.split(" ")[0].split("=")[0], known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
+        hint = ""
+        if rest := text.partition("unrecognized arguments: ")[2]:
+            command = self.prog.split()[-1]
+            hint = option_hints.of_options(rest, self._option_string_actions, command)
+        elif choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", text):
+            near = option_hints.of_choice(choice[1], re.findall(r"[\w.-]+", choice[2]))
+            hint = f"did you mean {near}?" if near else ""
         between = "" if text.endswith("?") else ";"
+        hint += " " * bool(hint)
         screen.say(f"{self.prog}: {text}{between} {hint}see: {self.prog} --help")
         raise SystemExit(2)
 
@@ -195,8 +197,8 @@ def _parser() -> Parser:
         if options.command is None:
             return _help(parser)
         if options.command not in known:
-            near = difflib.get_close_matches(options.command, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+            near = option_hints.of_choice(options.command, [*known])
+            hint = f"did you mean {near}?" if near else f"known: {', '.join(known)}"
             helper.error(f"there is no command {options.command!r}; {hint}")
         return _help(known[options.command])
 

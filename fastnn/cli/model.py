@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.tabular import preparation as preparations
-from fastnn.tabular.label import Label, missing_in, numbers_of
+from fastnn.tabular.label import Label, missing_in, numbers_of, texts_of_missing, why_missing
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns, Preparation, Scaled
 from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed
@@ -407,12 +407,6 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
     return said
 
 
-def without_label(data: Table | Matrix, label: str) -> tuple[Table | Matrix, str]:
-    """Return the rows that have a label, and what there is to say of others; "" where all have."""
-    data, absent = labelled(data, label)
-    return data, said_of_unlabelled(absent)
-
-
 def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[str]]:
     """Return the rows that have a label, and how often each text stands for none in others."""
     values = data.y if isinstance(data, Matrix) else data.columns[label]
@@ -420,20 +414,15 @@ def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[
     absent = missing_in(values)
     if not absent.any():
         return data, Counter()
-    words = (each if isinstance(each, str) else "" for each in values[absent].tolist())
-    return data.take(~absent), Counter(words)
+    return data.take(~absent), texts_of_missing(values, absent)
 
 
 def said_of_unlabelled(absent: Counter[str]) -> str:
     """Return what there is to say of rows without a label, "" where there are none."""
     if not absent:
         return ""
-    text = f"{counted(absent.total(), 'row')} without a label left out"
-    if words := sorted(word for word in absent if word):
-        text += (
-            f": {listed(words)} stands for a missing value; if it is a class, write it otherwise"
-        )
-    return text
+    why = why_missing(absent)
+    return f"{counted(absent.total(), 'row')} without a label left out{': ' * bool(why)}{why}"
 
 
 def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label, Plan]:

@@ -65,7 +65,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     """
     import numpy as np
 
-    from fastnn.cli.model import Plan, without_label
+    from fastnn.cli.model import Plan, labelled, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import Matrix, counted, in_file
@@ -86,16 +86,16 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
             weight = weight_in(options, data)
     elif options.weight is not None:
         raise InvalidInput("--weight names a column, and a matrix has none")
-    data, unlabelled = without_label(data, label)
-    if unlabelled:
-        said.append(unlabelled)
+    data, absent = labelled(data, label)
+    if absent:
+        said.append(said_of_unlabelled(absent))
     if not data.rows:
-        raise InvalidInput(f"column {label!r}, the label, has no value in any row")
+        Label.learn(label, np.zeros(0), absent=absent)  # which refuses
     inputs, choices = inputs_of(options, data, label, weight, tabular)
     values = data.y if isinstance(data, Matrix) else data.columns[label]
     assert values is not None
     with in_file(data.places):
-        told = Label.learn(label, values, task, options.decimal)
+        told = Label.learn(label, values, task, options.decimal, absent)
         targets, _ = told.encode(values, options.decimal)
     if (
         round(validation * data.rows) < _LEAST_VALIDATION
@@ -116,7 +116,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     if not told.classes:
         told = told.scaled_by(targets[parts[0]])
     features, more = preparation.learn(inputs, choices, None if rows == data.rows else parts[0])
-    said += said_of_label(told, values, options.decimal)
+    said += said_of_label(told, values, options.decimal, task)
     said += said_of_parts(parts, validation, test)
     said += features.describe() + more
     plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
@@ -263,11 +263,20 @@ def extent(data: Table | Matrix) -> str:
     return f"{counted(data.rows, 'row')}, {counted(width, 'column')}"
 
 
-def said_of_label(label: Any, values: Any, decimal: str) -> list[str]:
-    """Return what there is to say of a label."""
+def said_of_label(label: Any, values: Any, decimal: str, task: str | None) -> list[str]:
+    """Return what there is to say of a label, for which the user has asked for a task or for none.
+
+    Dates that are to be classes are.
+    """
     from fastnn.tabular.hints import number_hint
+    from fastnn.tabular.label import moments_in
 
     hint = number_hint(values, decimal) if label.classes and values.dtype == object else ""
+    if label.classes and not hint and task is None and (what := moments_in(values)):
+        hint = (
+            f"its values are {what}, whose order classes do not have; make numbers of them if "
+            "that counts, or pass --task classification"
+        )
     lines = [f"warning: label {label.name!r} is read as classes: {hint}"] if hint else []
     if label.alike:
         one, other = label.alike[:2]

@@ -137,10 +137,10 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
     """Return what is known of the rows before a model is made; as `fastnn.cli.rows.prepare`."""
     import numpy as np
 
-    from fastnn.cli.model import Plan
+    from fastnn.cli.model import Plan, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.files.parquet import table_of
-    from fastnn.tabular.label import Label, missing_in
+    from fastnn.tabular.label import Label, missing_in, texts_of_missing
     from fastnn.tabular.table import Table, counted, in_file, listed
 
     files = source.files
@@ -157,16 +157,14 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
     weight = "" if options.weight is None else weight_in(options, first)
     inputs_of(options, first, label, weight, False)  # which refuses names
     values = source.column(label)
-    rows = np.flatnonzero(~missing_in(values))
-    if not len(rows):
-        raise InvalidInput(f"column {label!r}, the label, has no value in any row")
-    if len(rows) < len(values):
-        said.append(f"{counted(len(values) - len(rows), 'row')} without a label left out")
+    missing = missing_in(values)
+    rows, absent = np.flatnonzero(~missing), texts_of_missing(values, missing)
+    if absent:
+        said.append(said_of_unlabelled(absent))
     values = values[rows]
+    task = settings.task_for(options.task, options.loss)
     with in_file(rows):
-        told = Label.learn(
-            label, values, settings.task_for(options.task, options.loss), options.decimal
-        )
+        told = Label.learn(label, values, task, options.decimal, absent)
         targets, _ = told.encode(values, options.decimal)
     if options.validation is None:
         validation = min(validation, _VALIDATION_ROWS / len(rows))
@@ -179,7 +177,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
         options, table_of(files, list(first.columns), sample), label, weight, False
     )
     features, more = preparation.learn(inputs, choices)
-    said += said_of_label(told, values, options.decimal)
+    said += said_of_label(told, values, options.decimal, task)
     said += said_of_parts(parts, validation, test)
     if len(sample) < len(parts[0]):
         said.append(

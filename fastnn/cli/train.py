@@ -384,7 +384,7 @@ def _go_on(
 
 def _read_again(model: TableModel, options: argparse.Namespace, said: list[str]) -> Table | Matrix:
     """Return the rows of DATA that have a label, for a model of a file."""
-    from fastnn.cli.model import without_label
+    from fastnn.cli.model import labelled
     from fastnn.tabular.table import Matrix
 
     expected = None if model.plan.numbered else model.plan.columns
@@ -395,7 +395,7 @@ def _read_again(model: TableModel, options: argparse.Namespace, said: list[str])
         raise InvalidInput(f"the data have no column {model.label.name!r}, the label of the model")
     if not isinstance(data, Matrix) and model.plan.weight and model.plan.weight not in data.columns:
         raise InvalidInput(f"the data have no column {model.plan.weight!r}, the model's weights")
-    return without_label(data, model.label.name)[0]
+    return labelled(data, model.label.name)[0]
 
 
 def _fit(options: argparse.Namespace, model: TableModel, data: Parts | StreamedParts) -> Any:

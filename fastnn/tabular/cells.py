@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +36,9 @@ class Cells:
     zones
         Whether the dates of a column of datetime64 had a zone, `WITH` or `WITHOUT` of
         `fastnn.tabular.zones`; "" of other columns, whose cells tell.
+    measured
+        Days or seconds (rows,) of columns of objects that have been read, by place, with the kind
+        and the form as which they were; reading takes longer than all else.
     """
 
     columns: tuple[np.ndarray, ...]
@@ -44,6 +47,7 @@ class Cells:
     rows: int
     labels: tuple[str, ...] | None = None
     zones: tuple[str, ...] = ()
+    measured: dict[int, tuple[tuple[str, str], np.ndarray]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take dates for what has no zone where nothing else is said."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.tabular.dates import CLOCK, ISO, moment, universal
+from fastnn.tabular.dates import CLOCK, ISO, moment, unzoned
 from fastnn.tabular.durations import HOURS, duration
 from fastnn.tabular.spelling import word_of
 from fastnn.tabular.words import is_missing, number, truth
@@ -131,14 +131,30 @@ def is_absent(cell: Any) -> bool:
     return isinstance(cell, Decimal) and cell.is_nan()
 
 
+def is_period(cell: Any) -> bool:
+    """Return whether a cell is a period of pandas, such as a month, whose begin is a date."""
+    return type(cell).__name__ == "Period" and hasattr(cell, "to_timestamp")
+
+
 def _is_nameless(kind: type) -> bool:
     """Return whether objects of a class are written with their places in memory alone."""
     plain: Any = object
     return kind.__str__ is plain.__str__ and kind.__repr__ is plain.__repr__
 
 
-def words_of(values: np.ndarray, name: str) -> list[Any]:
+def named_gaps(values: np.ndarray) -> frozenset[str]:
+    """Return which texts of a column are words for a missing value, such as NA; empty ones not."""
+    texts = {cell.strip() for cell in values.tolist() if isinstance(cell, str)}
+    return frozenset(text for text in texts if text and is_missing(text))
+
+
+def words_of(values: np.ndarray, name: str, named: Collection[str] = ()) -> list[Any]:
     """Return the categories of a column as text, as `word_of`; `ABSENT` where one is missing.
+
+    Parameters
+    ----------
+    named
+        Words for a missing value that are categories here.
 
     Raises
     ------
@@ -166,6 +182,9 @@ def words_of(values: np.ndarray, name: str) -> list[Any]:
             "others; pass numbers, text or dates, or leave the column out"
         )
     known = {pair: ABSENT if is_absent(pair[1]) else word_of(pair[1]) or ABSENT for pair in every}
+    for pair in every if named else ():
+        if isinstance(pair[1], str) and (word := pair[1].strip()) in named:
+            known[pair] = word
     return [known[pair] for pair in typed]
 
 
@@ -179,14 +198,14 @@ def dates_of(values: np.ndarray, name: str, form: str, trained: str = "") -> tup
     """
     if values.dtype.kind == "M":
         return values, ""
-    missing, zones = np.datetime64("NaT"), Zones()
+    zones, dtype = Zones(), np.dtype("datetime64[us]")
 
-    def read(cell: Any) -> np.datetime64:
+    def read(cell: Any) -> datetime.datetime:
         date = _moment(cell, form)
         zones.note(cell, date)
-        return universal(date)
+        return unzoned(date)
 
-    found = _read_each(values, name, "date", missing, np.dtype("datetime64[us]"), read)
+    found = _read_each(values, name, "date", np.datetime64("NaT"), dtype, read)
     _check_zones(values, name, zones, trained)
     return found, zones.zone
 
@@ -254,23 +273,21 @@ def _read_each(
             f"there were {due}s in fit"
         )
     known: dict[Any, Any] = {}
-    found = np.empty(len(values), dtype)
+    found = []
     for row, cell in enumerate(values.tolist()):
-        if is_absent(cell) or (isinstance(cell, str) and is_missing(cell)):
-            found[row] = missing
-            continue
         try:
             # Times of several zones may be equal and yet differ by the clock.
             key = (cell, cell.utcoffset()) if isinstance(cell, datetime.time) else cell
             if key not in known:
-                known[key] = read(cell)
-            found[row] = known[key]
+                absent = is_missing(cell) if isinstance(cell, str) else is_absent(cell)
+                known[key] = missing if absent else read(cell)
+            found.append(known[key])
         except (TypeError, ValueError, OverflowError):
             raise InvalidInput(
                 f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
                 "leave it missing (None) if it is unknown"
             ) from None
-    return found
+    return np.array(found, dtype)
 
 
 def _seconds(cell: Any, form: str) -> float:
@@ -299,6 +316,8 @@ def _moment(cell: Any, form: str) -> datetime.datetime:
         return moment(cell, form or ISO)
     if isinstance(cell, np.datetime64):
         cell = cell.astype("datetime64[us]").item()
+    if is_period(cell):
+        cell = cell.to_timestamp()
     if isinstance(cell, datetime.datetime):
         return cell
     if not isinstance(cell, datetime.date):

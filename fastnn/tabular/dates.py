@@ -41,6 +41,12 @@ _MONTH = rf"(?P<name>{'|'.join(f'{name[:3]}(?:{name[3:]})?' for name in _MONTHS)
 _WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+")
 _DAY, _YEAR = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?", r"(?P<year>\d{4})"
 _BY_NUMBER = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|\d\d)(?!\d)")
+# The commonest of these, which are read in a third of the time.
+_PLAIN = re.compile(
+    r"([0-9]{1,2})([-/.])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})"
+    r"(?: ([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?)?"
+)
+_PLAIN_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _BY_YEAR = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?!\d)")
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?=[t\s])")
 _BY_WORD = (
@@ -101,9 +107,12 @@ def moment(text: str, form: str) -> datetime:
 
 def universal(moment: datetime) -> np.datetime64:
     """Return a time without its zone, of which it is in UTC where it has one."""
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    return np.datetime64(moment, "us")
+    return np.datetime64(unzoned(moment), "us")
+
+
+def unzoned(moment: datetime) -> datetime:
+    """Return as `universal`, of which NumPy makes an array faster than one by one."""
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def readings(text: str) -> dict[str, datetime]:
@@ -112,6 +121,11 @@ def readings(text: str) -> dict[str, datetime]:
     >>> [*readings("01/02/2024")], [*readings("13/02/2024")], readings("soon")
     (['%m/%d/%Y', '%d/%m/%Y'], ['%d/%m/%Y'], {})
     """
+    if plain := _PLAIN.fullmatch(text):
+        return _by_number(*plain.groups(default="0"))
+    if plain := _PLAIN_CLOCK.fullmatch(text):
+        clock = _time_of(*plain.groups(default="0"))
+        return {} if clock is None else {CLOCK: datetime(1970, 1, 1, *clock)}
     text = text.strip().lower()
     if not 3 < len(text) <= _LONGEST or not any(map(str.isdigit, text)):
         return {}
@@ -151,6 +165,34 @@ def readings(text: str) -> dict[str, datetime]:
             return {}
         rest = _SIX.sub(r"\1:\2:\3", rest[before.end() :], count=1)
     return _valid({form: days[form] for form in days if form in DATE_FORMATS}, rest)
+
+
+def _time_of(hour: str, minute: str, second: str) -> tuple[int, int, int] | None:
+    """Return hour, minute and second as numbers; None where there is no such time."""
+    clock = int(hour), int(minute), int(second)
+    return clock if clock[0] < 24 and clock[1] < 60 and clock[2] < 60 else None
+
+
+def _by_number(
+    one: str, mark: str, two: str, digits: str, hour: str, minute: str, second: str
+) -> dict[str, datetime]:
+    """Return the time of a day by numbers whose year is the last, by all formats that it fits."""
+    clock = _time_of(hour, minute, second)
+    if clock is None:
+        return {}
+    year, first, other = _year(digits), int(one), int(two)
+    letter = "Y" if len(digits) == 4 else "y"
+    moments = {}
+    for form, month, day in (
+        (f"%m{mark}%d{mark}%{letter}", first, other),
+        (f"%d{mark}%m{mark}%{letter}", other, first),
+    ):
+        if form in DATE_FORMATS and 0 < month < 13:
+            try:
+                moments[form] = datetime(year, month, day, *clock)
+            except ValueError:  # no such day
+                continue
+    return moments
 
 
 def _months(text: str) -> dict[str, datetime]:

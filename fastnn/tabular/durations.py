@@ -27,6 +27,8 @@ _UNITS = {
     "ms": 1e-3, "us": 1e-6, "\xb5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9,
 }  # fmt: skip
 _COUNT = re.compile(rf"{_NUMBER}\s*([a-z\xb5\u03bc]+)\.?(?:\s*,\s*|\s+and\s+|\s*)")
+# One number with a shorter unit than these is often something else: 3D, 5m, 40s, 60W.
+_CLEAR = frozenset(("h", "hr", "ms", "\xb5s", "\u03bcs"))
 _LONGEST = 80
 _MOST = 1e12  # seconds, so that microseconds are whole numbers
 
@@ -44,21 +46,22 @@ def duration(text: str, form: str = HOURS) -> float:
     >>> duration("-1 days +23:30:00"), duration("1h 30m"), duration("5:59", MINUTES)
     (-1800.0, 5400.0, 359.0)
     """
-    seconds = _seconds(text, form)
-    if seconds is None or abs(seconds) > _MOST:
+    found = _read(text, form)
+    if found is None or abs(found[0]) > _MOST:
         raise ValueError(text)
-    return seconds
+    return found[0]
 
 
-def _seconds(text: str, form: str) -> float | None:
+def _read(text: str, form: str) -> tuple[float, bool] | None:
+    """Return how many seconds a text is, and whether nothing else than a duration looks so."""
     text = text.strip().lower()
-    if not 2 < len(text) <= _LONGEST:
+    if not 1 < len(text) <= _LONGEST:
         return None
     if found := _ISO.fullmatch(text):
         parts = zip(found.groups()[1:], _ISO_SECONDS, strict=True)
         total = sum(_value(part) * seconds for part, seconds in parts if part)
-        return -total if found[1] == "-" else total
-    total, counts, short, place = 0.0, 0, 0, 0
+        return -total if found[1] == "-" else total, True
+    total, counts, clear, place = 0.0, 0, False, 0
     least = float("inf")
     while found := _COUNT.match(text, place):
         unit = found[2] if found[2] in _UNITS else found[2].removesuffix("s")
@@ -68,10 +71,9 @@ def _seconds(text: str, form: str) -> float | None:
         least, place = seconds, found.end()
         total += _value(found[1]) * seconds
         counts += 1
-        short += len(unit) < 3 and unit != "hr"
+        clear = counts > 1 or len(unit) > 2 or unit in _CLEAR
     if place == len(text):
-        # 3D and 5m are rather something else.
-        return None if short == counts < 2 else total
+        return (total, clear) if counts else None
     clock = _CLOCK.fullmatch(text, place)
     if not clock or (counts and least < 86_400):
         return None
@@ -84,7 +86,7 @@ def _seconds(text: str, form: str) -> float | None:
         rest = 3600.0 * one + 60 * two
     rest += float(f"0.{clock['part'][1:]}") if clock["part"] else 0.0
     rest += 86_400.0 * int(clock["days"] or 0)
-    return total - rest if clock[1] == "-" else total + rest
+    return total - rest if clock[1] == "-" else total + rest, True
 
 
 def _value(text: str) -> float:
@@ -98,7 +100,7 @@ def duration_format(
 
     The format is "" where fewer than a share of them are durations, or where all that are could be
     times of day as well. Beside texts of hours, minutes and seconds, two numbers are minutes and
-    seconds.
+    seconds. Numbers with one letter, such as 5m, are durations beside other ones alone.
 
     Parameters
     ----------
@@ -109,18 +111,21 @@ def duration_format(
     (('', False), ('%H:%M', False))
     >>> duration_format({"59:12": 1, "1:02:03": 1}), duration_format({"8:36": 1}, asked=True)
     (('%M:%S', True), ('%H:%M', False))
+    >>> duration_format({"5m": 1}), duration_format({"5m": 9, "1h": 1})
+    (('', False), ('%H:%M', False))
     """
     total = sum(texts.values())
     spare = total - share * total + 1e-9
     lengths, durations, read = set(), asked, False
     for text, count in texts.items():
-        if _seconds(text, HOURS) is None:
+        found = _read(text, HOURS)
+        if found is None:
             spare -= count
             if spare < 0:
                 return "", False
             continue
         read = True
-        durations = durations or CLOCK not in readings(text)
+        durations = durations or (found[1] and CLOCK not in readings(text))
         if clock := _CLOCK.fullmatch(text.strip()):
             lengths.add(3 if clock["three"] else 1 if clock["part"] else 2)
     if not (read and durations):

@@ -34,6 +34,8 @@ from fastnn.tabular.columns import (
     dates_of,
     durations_of,
     is_absent,
+    is_period,
+    named_gaps,
     not_a_number,
     numbers_of,
     times_of,
@@ -129,20 +131,25 @@ class Field:
         if self.kind == "number":
             return numbers_of(values, self.name, self.origin, self.truth)[:, None]
         if self.kind == "duration":
-            return durations_of(values, self.name, self.form)[:, None]
+            return self.expanded(durations_of(values, self.name, self.form))
         if self.kind == "time":
-            seconds = times_of(values, self.name, self.zone)[0]
-            angle = seconds * (2 * np.pi / _DAY_SECONDS)
-            return np.stack([seconds, np.cos(angle), np.sin(angle)], axis=1)
+            return self.expanded(times_of(values, self.name, self.zone)[0])
         if values.dtype.kind == "M":
             check_zone(values, self.name, self.zone, zone)
-        days = _days(dates_of(values, self.name, self.form, self.zone)[0])
-        cycles = [np.mod(days, _CYCLES[name]) for name in self.cycles]
-        return np.stack([days, *cycles], axis=1)
+        return self.expanded(_days(dates_of(values, self.name, self.form, self.zone)[0]))
+
+    def expanded(self, measured: np.ndarray) -> np.ndarray:
+        """Return the numbers (rows, width) of days since 1970, or seconds, (rows,)."""
+        if self.kind == "time":
+            angle = measured * (2 * np.pi / _DAY_SECONDS)
+            return np.stack([measured, np.cos(angle), np.sin(angle)], axis=1)
+        cycles = [np.mod(measured, _CYCLES[name]) for name in self.cycles]
+        return np.stack([measured, *cycles], axis=1)
 
     def code(self, values: np.ndarray) -> np.ndarray:
         """Return the code of each category (rows,), int64; -1 for one that was not there."""
-        return codes_of(words_of(values, self.name), self._kept, ABSENT)[0]
+        named = frozenset(filter(is_missing, self.words))
+        return codes_of(words_of(values, self.name, named), self._kept, ABSENT)[0]
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,7 @@ class Fields:
         every = zip(cells.columns, cells.names, cells.categorical, cells.zones, strict=True)
         for place, (values, name, categories, zone) in enumerate(every):
             kind, form = "category", ""
+            measured: np.ndarray | None = None
             if place in numeric:
                 if values.dtype.kind == "M":
                     raise InvalidInput(
@@ -189,16 +197,24 @@ class Fields:
                 numbers_of(values, name)
                 kind = "number"
             elif not categories and place not in categorical:
-                kind, form, read = _kind(values, name)
+                kind, form, read, measured = _kind(values, name)
                 zone = zone or read
                 if cells.labels is None:  # else the command has said it
                     _warn_of_other_kind(values, name, kind)
+            if measured is not None:
+                cells.measured[place] = (kind, form), measured
+                measured = measured if rows is None else measured[rows]
             given = values if rows is None else values[rows]
-            field = _learn(given, name, kind, form, zone)
+            # What has been made a category of is one, also where it is a word for a missing value.
+            declared = kind == "category" and (categories or place in categorical)
+            named = named_gaps(given) if declared else frozenset[str]()
+            field = _learn(given, name, kind, form, zone, named, measured)
             if kind == "number":
                 field = replace(field, truth=_is_binary(values, name))
             learnt.append(field)
-        if all(map(_tells_nothing, learnt, cells.columns)):
+        numbers = (_numbers(field, cells, place) for place, field in enumerate(learnt))
+        seen = (each if rows is None else each[rows] for each in numbers)
+        if all(map(_tells_nothing, learnt, seen)):
             warnings.warn(
                 "no column is left to learn from: each has no values, or one in all rows, or is "
                 "text that differs in nearly all of them, or rare words alone",
@@ -216,13 +232,11 @@ class Fields:
             Infinity, or another kind of values than there was in training.
         """
         pairs = list(zip(self.fields, cells.columns, strict=True))
-        zones = iter(cells.zones)
         numbers = np.empty((cells.rows, sum(each.width for each in self.fields)))
         first = 0
-        for each, values in pairs:
-            zone = next(zones)
+        for place, each in enumerate(self.fields):
             if each.width:
-                numbers[:, first : first + each.width] = each.numbers(values, zone)
+                numbers[:, first : first + each.width] = _numbers(each, cells, place)
                 first += each.width
         codes = [each.code(values) for each, values in pairs if each.kind == "category"]
         empty = np.empty((cells.rows, 0), np.int64)
@@ -259,15 +273,26 @@ class Fields:
         return cls(tuple(made))
 
 
-def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
+def _numbers(field: Field, cells: Cells, place: int) -> np.ndarray:
+    """Return the numbers (rows, width) of the column at a place, which may have been read."""
+    read, measured = cells.measured.get(place, (None, None))
+    if measured is not None and read == (field.kind, field.form):
+        return field.expanded(measured)
+    if not field.width:
+        return np.empty((cells.rows, 0))
+    return field.numbers(cells.columns[place], cells.zones[place])
+
+
+def _kind(values: np.ndarray, name: str) -> tuple[str, str, str, np.ndarray | None]:
     """Return what kind a column is, by all of its rows.
 
-    And of dates the form of those that are text, and whether all or none of them have a zone.
+    And of dates the form of those that are text, and whether all or none of them have a zone; of
+    dates, times and durations in objects, which take long to read, days or seconds (rows,).
     """
     if values.dtype.kind in "biuf":
-        return "number", "", ""
+        return "number", "", "", None
     if values.dtype.kind in "mM":
-        return ("duration" if values.dtype.kind == "m" else "date"), "", ""
+        return ("duration" if values.dtype.kind == "m" else "date"), "", "", None
     present = [cell for cell in values.tolist() if not is_absent(cell)]
     texts = Counter(cell for cell in present if isinstance(cell, str) and not is_missing(cell))
     others = [cell for cell in present if not isinstance(cell, str)]
@@ -275,20 +300,21 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
         raise InvalidInput(f"Complex data not supported\ncolumn {name} has complex numbers")
     # A duration of NumPy's is a number, too, to Python.
     if all(isinstance(c, _NUMBERS) and not isinstance(c, _DURATIONS) for c in others):
-        wrong = {text for text in texts if not _reads(text)}
-        right = len(others) + sum(count for text, count in texts.items() if text not in wrong)
+        wrong, lacking = _not_numbers(texts, int((1 - MOSTLY) * len(present)) + 1)
+        right = len(others) + texts.total() - lacking
         if right and not wrong and not code_among(np.array([*texts], object))[0]:
-            return "number", "", ""
+            return "number", "", "", None
         if others and wrong and _are_truths(others, texts):
-            return "number", "", ""
+            return "number", "", "", None
         if wrong and right >= MOSTLY * len(present):
             raise not_a_number(values, _first(values, wrong), name)
     for kind, types in _TYPES.items():
         typed = sum(isinstance(cell, types) for cell in others)
+        typed += sum(map(is_period, others)) if kind == "date" else 0
         if typed and typed + _readable(texts, kind) >= MOSTLY * (len(others) + texts.total()):
-            return kind, "", _check_each(values, kind, "", name)
+            return kind, "", *_each(values, kind, "", name)
     if others or not texts:
-        return "category", "", ""
+        return "category", "", "", None
     form, ambiguous = duration_format(texts, MOSTLY)
     kind = "duration"
     advice = (
@@ -304,12 +330,12 @@ def _kind(values: np.ndarray, name: str) -> tuple[str, str, str]:
             "first, convert the column, as with pandas.to_datetime(column, dayfirst=True)"
         )
     if not form:
-        return "category", "", ""
-    zone = _check_each(values, kind, form, name)
+        return "category", "", "", None
+    zone, measured = _each(values, kind, form, name)
     if ambiguous:
         # Whoever calls fit.
         warnings.warn(f"column {name}: {advice}", UserWarning, stacklevel=6)
-    return kind, form, zone
+    return kind, form, zone, measured
 
 
 def _are_truths(cells: list[Any], texts: Collection[str]) -> bool:
@@ -348,21 +374,22 @@ def _warn_of_other_kind(values: np.ndarray, name: str, kind: str) -> None:
                     'pandas.to_numeric(column, errors="coerce")'
                 )
             make = f"make {hint.kind} of them, as with {how}"
+            if duration_format(Counter(texts.tolist()), MOSTLY, asked=True)[0]:
+                make += ", or with pandas.to_timedelta(column) if these are durations"
             text = f"read as categories: {hint.what}; {make}, {advice}"
     if text:
         # Whoever calls fit.
         warnings.warn(f"column {name} is {text}", UserWarning, stacklevel=6)
 
 
-def _tells_nothing(field: Field, values: np.ndarray) -> bool:
-    """Return whether a column is not used, or one number in all rows."""
-    if field.kind != "number":
+def _tells_nothing(field: Field, numbers: np.ndarray) -> bool:
+    """Return whether a column is not used, or the same in all rows: a gap is a feature, too."""
+    if not field.width:
         return field.kind == "unused"
-    known = values
-    if values.dtype == object:
-        known = numbers_of(values, field.name, truths=field.truth)
-    known = known[~np.isnan(known)]
-    return not len(known) or bool(known.min() == known.max())
+    known = numbers[~np.isnan(numbers[:, 0])]
+    if 0 < len(known) < len(numbers):
+        return False
+    return not len(known) or bool((known == known[0]).all())
 
 
 def _readable(texts: Counter[str], kind: str) -> int:
@@ -376,14 +403,16 @@ def _readable(texts: Counter[str], kind: str) -> int:
     return right
 
 
-def _check_each(values: np.ndarray, kind: str, form: str, name: str) -> str:
-    """Return which zone dates have; raise where some cells are none, nor durations or times."""
+def _each(values: np.ndarray, kind: str, form: str, name: str) -> tuple[str, np.ndarray]:
+    """Return which zone dates have, and days or seconds; raise where some cells are none."""
     try:
         if kind == "duration":
-            durations_of(values, name, form)
-            return ""
-        read = times_of(values, name) if kind == "time" else dates_of(values, name, form)
-        return read[1]
+            return "", durations_of(values, name, form)
+        if kind == "time":
+            seconds, zone = times_of(values, name)
+            return zone, seconds
+        dates, zone = dates_of(values, name, form)
+        return zone, _days(dates)
     except InvalidInput as error:
         raise InvalidInput(
             f"{error}, or name the column in categorical_features if it is one of categories"
@@ -396,6 +425,18 @@ def _first(values: np.ndarray, wrong: set[str]) -> int:
     return next(row for row, cell in cells if isinstance(cell, str) and cell in wrong)
 
 
+def _not_numbers(texts: Counter[str], most: int) -> tuple[set[str], int]:
+    """Return which texts are no numbers, and in how many cells: of some, where these are `most`."""
+    wrong, lacking = set(), 0
+    for text, count in texts.items():
+        if not _reads(text):
+            wrong.add(text)
+            lacking += count
+            if lacking > most:
+                break
+    return wrong, lacking
+
+
 def _reads(text: str) -> bool:
     try:
         number(text)
@@ -404,14 +445,25 @@ def _reads(text: str) -> bool:
     return True
 
 
-def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Field:
-    """Return the field of a column of a kind, from the rows to train on."""
+def _learn(
+    values: np.ndarray,
+    name: str,
+    kind: str,
+    form: str,
+    zone: str,
+    named: Collection[str],
+    measured: np.ndarray | None,
+) -> Field:
+    """Return the field of a column of a kind, from the rows to train on.
+
+    Words for a missing value that are `named` are categories; `measured` are days, if known.
+    """
     if kind == "number":
         return Field(name, kind, _origin(values))
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":
-        days = _days(dates_of(values, name, form)[0])
+        days = _days(dates_of(values, name, form)[0]) if measured is None else measured
         days = days[~np.isnan(days)]
         if not len(days):
             return Field(name, "unused")
@@ -419,7 +471,7 @@ def _learn(values: np.ndarray, name: str, kind: str, form: str, zone: str) -> Fi
         cycles = ["year"] * bool(span >= _CYCLES["year"]) + ["week"] * bool(span >= 14)
         cycles += ["day"] * bool((days % 1 != 0).any())
         return Field(name, kind, form=form, cycles=tuple(cycles), zone=zone)
-    counts = Counter(words_of(values, name))
+    counts = Counter(words_of(values, name, named))
     missing = counts.pop(ABSENT, 0)
     if is_named(counts, len(values)):
         return Field(name, "unused")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,7 +30,11 @@ _BESIDE = re.compile(
 )
 _HALVES = ("am", "pm")  # of the day: 4pm is a time
 _MOST_UNITS = 4  # of one column: more are codes, such as 12A and 7C
-_FEW = 10  # different numbers, of which categories are as good
+_FEW = 10  # different numbers, among which only what is hardly a code is said
+_LEAST = 4  # different numbers; of fewer, categories are as good
+_MOST_OTHERS = 2  # texts among few numbers: more are rather codes, as the numbers are
+_BOUND = re.compile(r"[<>~=\u2248\u2264\u2265]*\s*\d[\d.,]*\s*\+?")  # 5+, for all from 5 on
+_ORDINALS = ("st", "nd", "rd", "th")
 _SAMPLE = 2000  # different texts, before all are looked through
 _DATES = (
     re.compile(r"(?P<one>\d\d)(?P<mark>[.-])(?P<two>\d\d)(?P=mark)(?P<three>\d\d)(?:[t\s].*)?"),
@@ -73,6 +77,11 @@ def number_hint(cells: np.ndarray, decimal: str = ".") -> str:
     return str(found) if found else ""
 
 
+def date_hint(cells: np.ndarray) -> Hint | None:
+    """Return that cells of text are dates of another form than those that are read, or None."""
+    return _other_dates(_counts(cells))
+
+
 def text_hint(cells: np.ndarray, decimal: str = ".") -> Hint | None:
     """Return what cells of text seem to be: numbers or dates that are not read, or None.
 
@@ -83,12 +92,7 @@ def text_hint(cells: np.ndarray, decimal: str = ".") -> Hint | None:
     "20 of 22 values are numbers and the others are not, such as '-'"
     """
     counts = _counts(cells)
-    return (
-        _all_numbers(counts, decimal)
-        or _all_dates(counts)
-        or _mixed_dates(counts)
-        or _mostly(counts, decimal)
-    )
+    return _all_numbers(counts, decimal) or _other_dates(counts) or _mostly(counts, decimal)
 
 
 def compact_date(numbers: np.ndarray) -> str:
@@ -186,12 +190,27 @@ def _with_units(texts: list[str], odd: str, marks: Iterable[str]) -> Hint | None
         numbers.add(without_thousands(found["number"]))
         if len(units) > _MOST_UNITS:
             return None
-    if len(numbers) <= _FEW or not any(all(is_number(n, mark) for n in numbers) for mark in marks):
+    if not any(all(is_number(n, mark) for n in numbers) for mark in marks):
+        return None
+    if len(numbers) < _LEAST or (len(numbers) <= _FEW and not _one_unit(units)):
         return None
     return Hint(
         f"all values are numbers with a unit or a sign beside them, such as {odd!r}",
         "keep the number alone, all in one unit",
     )
+
+
+def _one_unit(units: Iterable[tuple[str, str]]) -> bool:
+    """Return whether what is before and after numbers is one unit or sign, and no part of names."""
+    before, after = ({pair[side] for pair in units} for side in (0, 1))
+    if any(map(str.isalpha, "".join(before))):  # Type 1
+        return False
+    bare = {unit.rstrip(".") for unit in after}
+    if bare <= {*_ORDINALS}:
+        return True
+    bare = {unit if len(unit) < 3 else unit.removesuffix("s") for unit in bare}
+    letters = any(len(unit) == 1 and unit.isalpha() for unit in bare)
+    return len(bare) == 1 or (len(bare) == 2 and "" in bare and not letters)  # 3 and 4A are codes
 
 
 def _minus_before(text: str) -> str:
@@ -204,9 +223,13 @@ def _without_sign(text: str, signs: str) -> str:
     return without_thousands(minus + text[len(minus) :].strip(f"{signs} \xa0"))
 
 
+def _other_dates(counts: Mapping[str, int]) -> Hint | None:
+    return _all_dates(counts) or _mixed_dates(counts)
+
+
 def _all_dates(counts: Mapping[str, int]) -> Hint | None:
     """Return the hint for dates in a form that is not read."""
-    if len(counts) <= _FEW:
+    if len(counts) < _LEAST:
         return None
     for form in _DATES:
         parts = []
@@ -226,7 +249,7 @@ def _all_dates(counts: Mapping[str, int]) -> Hint | None:
 
 def _mixed_dates(counts: Mapping[str, int]) -> Hint | None:
     """Return the hint for dates of several forms, none of which nearly all have."""
-    if len(counts) <= _FEW:
+    if len(counts) < _LEAST:
         return None
     first, other = min(counts), ""
     forms = set(readings(first))
@@ -260,12 +283,12 @@ def _days_and_months(parts: list[dict[str, str]]) -> bool:
 
 def _mostly(counts: Mapping[str, int], decimal: str) -> Hint | None:
     """Return the hint for numbers or dates among which there are other texts."""
-    if len(counts) <= _FEW:
+    if len(counts) <= _LEAST:
         return None
     sample = dict(islice(counts.items(), _SAMPLE))
     right = {text for text in sample if is_number(text, decimal)}
     what = "numbers"
-    if _share(right, sample) < 0.5 or len(right) <= _FEW:
+    if _share(right, sample) < 0.5 or len(right) < _LEAST:
         form, _ = date_format(sample, 0.5)
         if not form:
             return None
@@ -273,15 +296,28 @@ def _mostly(counts: Mapping[str, int], decimal: str) -> Hint | None:
         right = {text for text in counts if date_format({text: 1})[0]}
     else:
         right = {text for text in counts if is_number(text, decimal)}
-    if _share(right, counts) < 0.5 or len(right) <= _FEW or len(right) == len(counts):
+    if _share(right, counts) < 0.5 or len(right) < _LEAST or len(right) == len(counts):
         return None
     others = {text: count for text, count in counts.items() if text not in right}
+    if len(right) <= _FEW and not _are_gaps(others):
+        return None
     example = min(others, key=lambda text: (-others[text], text))
     count, total = sum(counts[text] for text in right), sum(counts.values())
     return Hint(
         f"{count} of {total} values are {what} and the others are not, such as {example!r:.60}",
         "leave cells empty that are unknown",
         what,
+    )
+
+
+def _are_gaps(others: Collection[str]) -> bool:
+    """Return whether texts among few numbers stand for what is missing, or for the largest.
+
+    One letter is rather a code, and so are letters with digits.
+    """
+    return len(others) <= _MOST_OTHERS and all(
+        _BOUND.fullmatch(text) if any(map(str.isdigit, text)) else sum(map(str.isalpha, text)) != 1
+        for text in others
     )
 
 

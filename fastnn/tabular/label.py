@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +11,9 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import MOSTLY
-from fastnn.tabular.hints import number_hint
+from fastnn.tabular.dates import CLOCK, date_format
+from fastnn.tabular.durations import duration_format
+from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
 from fastnn.tabular.table import WrongCell, counted, listed
 from fastnn.tabular.words import code_among, is_missing, number, read_cells
@@ -19,6 +22,7 @@ TASKS = ("regression", "classification")
 # Whole numbers of no more different values than this are classes, if each is there this often.
 MOST_NUMBER_CLASSES, LEAST_ROWS_A_CLASS = 20, 5
 MOST_CLASSES = 10_000
+_MAKE_NUMBERS = "make a number of each first, such as days, hours or seconds from one moment on"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,12 @@ class Label:
 
     @classmethod
     def learn(
-        cls, name: str, values: np.ndarray, task: str | None = None, decimal: str = "."
+        cls,
+        name: str,
+        values: np.ndarray,
+        task: str | None = None,
+        decimal: str = ".",
+        absent: Mapping[str, int] | None = None,
     ) -> Self:
         """Return the label that some values are.
 
@@ -60,15 +69,25 @@ class Label:
         task
             One of `TASKS`, or None to infer it: text and bool are classes, and so are whole numbers
             of few different values; other numbers are a regression.
+        absent
+            How often each text stands for no label in other rows, as `texts_of_missing`.
 
         Raises
         ------
         InvalidInput
-            One class only, no numbers for a regression, more classes than anyone wants, or a few
-            cells of another kind among numbers that are a regression.
+            One class only, no numbers for a regression, more classes than anyone wants, dates,
+            times or durations that are no few classes, or a few cells of another kind among numbers
+            that are a regression.
         """
+        why = why_missing(absent or {})
         if not len(values):
-            raise InvalidInput(f"column {name!r}, the label, has no value in any row")
+            raise InvalidInput(
+                f"column {name!r}, the label, has no value in any row{': ' * bool(why)}{why}"
+            )
+        lacking = sum((absent or {}).values())
+        those = " that has one" if lacking else ""
+        others = f"; {counted(lacking, 'other row')} without a label{': ' * bool(why)}{why}"
+        others *= bool(lacking)
         if values.dtype.kind in "mM":
             what, unit = ("dates", "days") if values.dtype.kind == "M" else ("durations", "seconds")
             raise InvalidInput(
@@ -78,6 +97,7 @@ class Label:
         numbers, row = numbers_of(values, decimal)
         if task is None and row is not None:
             _check_all_numbers(name, values, row, numbers, decimal)
+            _check_no_dates(name, values)
         if task is None:
             words = row is not None or values.dtype == bool or bool(code_among(values)[0])
             classes = words or _few(numbers)
@@ -87,6 +107,8 @@ class Label:
         if task == "regression":
             if row is not None:
                 hint = number_hint(values, decimal)
+                if not hint and (what := moments_in(values)):
+                    hint = f"its values are {what}: {_MAKE_NUMBERS}"
                 raise WrongCell(
                     row,
                     f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
@@ -94,15 +116,18 @@ class Label:
                 )
             if not (numbers != numbers[0]).any():
                 raise InvalidInput(
-                    f"column {name!r}, the label, is {numbers[0]:g} in every row: there is nothing "
-                    "to learn"
+                    f"column {name!r}, the label, is {numbers[0]:g} in every row{those}: there "
+                    f"is nothing to learn{others}"
                 )
             return cls(name).scaled_by(numbers)
         counts = Counter(words_of(values))
         if len(counts) == 1:
+            which = f"all {counted(len(values), 'row')}"
+            if lacking:
+                which = f"{len(values)} of {len(values) + lacking} rows"
             raise InvalidInput(
-                f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in all "
-                f"{counted(len(values), 'row')}; there must be at least two"
+                f"column {name!r}, the label, has one class only, {next(iter(counts))!r}, in "
+                f"{which}; there must be at least two{others}"
             )
         hint = number_hint(values, decimal) if row is not None else ""
         if len(counts) > MOST_CLASSES or (len(counts) > 50 and len(counts) > 0.5 * len(values)):
@@ -225,6 +250,33 @@ def _check_all_numbers(
     )
 
 
+def _check_no_dates(name: str, values: np.ndarray) -> None:
+    """Raise `InvalidInput` for text of dates, times or durations, unless few stand for classes."""
+    what = moments_in(values)
+    if what and not _often_each(len(set(words_of(values))), len(values)):
+        raise InvalidInput(
+            f"column {name!r}, the label, has {what}, such as {shown(values[0]):.60}; "
+            f"{_MAKE_NUMBERS}, or pass --task classification if these are classes"
+        )
+
+
+def moments_in(values: np.ndarray) -> str:
+    """Return whether text is of "durations", "times of day" or "dates", nearly all of it, or "".
+
+    >>> moments_in(np.array(["2024-01-31", "2024-02-01"], object))
+    'dates'
+    """
+    if values.dtype != object:
+        return ""
+    texts = Counter(map(str, values.tolist()))
+    if duration_format(texts, MOSTLY)[0]:
+        return "durations"
+    form, _ = date_format(texts, MOSTLY)
+    if form:
+        return "times of day" if form == CLOCK else "dates"
+    return "dates" if date_hint(values) else ""
+
+
 def missing_in(values: np.ndarray) -> np.ndarray:
     """Return where a column has no value."""
     if values.dtype == object:
@@ -232,6 +284,34 @@ def missing_in(values: np.ndarray) -> np.ndarray:
         return np.array([absent[text] for text in values.tolist()], bool)
     found: np.ndarray = values != values  # NaN and NaT
     return found
+
+
+def texts_of_missing(values: np.ndarray, absent: np.ndarray) -> Counter[str]:
+    """Return how often each text stands for no value where there is none; "" for an empty cell."""
+    return Counter(each if isinstance(each, str) else "" for each in values[absent].tolist())
+
+
+def why_missing(absent: Mapping[str, int]) -> str:
+    """Return which words of a label are no classes, "" where no word is there.
+
+    >>> why_missing({"NA": 3, "": 1})
+    "'NA' stands for a missing value; if it is a class, write it otherwise"
+    """
+    words = sorted({word.strip() for word in absent} - {""})
+    if len(words) > 1:
+        return f"{_stand_for(words)}; if they are classes, write them otherwise"
+    return f"{_stand_for(words)}; if it is a class, write it otherwise" if words else ""
+
+
+def stand_for_missing(values: np.ndarray, absent: np.ndarray) -> str:
+    """Return which words, such as could be categories, stand for what is absent; "" where none."""
+    words = {text.strip() for text in texts_of_missing(values, absent)}
+    words = {word for word in words if any(map(str.isalpha, word))}
+    return _stand_for(sorted(words)) if words else ""
+
+
+def _stand_for(words: Sequence[str]) -> str:
+    return f"{listed(words)} {'stands' if len(words) == 1 else 'stand'} for a missing value"
 
 
 def numbers_of(values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, int | None]:
@@ -281,8 +361,12 @@ def _few(numbers: np.ndarray) -> bool:
     if len(different) <= 2:
         return True
     whole = bool((different == np.round(different)).all())
-    most = min(MOST_NUMBER_CLASSES, len(numbers) // LEAST_ROWS_A_CLASS)
-    return whole and len(different) <= most
+    return whole and _often_each(len(different), len(numbers))
+
+
+def _often_each(different: int, rows: int) -> bool:
+    """Return whether so many different values may be classes, by how often each is there."""
+    return different <= min(MOST_NUMBER_CLASSES, rows // LEAST_ROWS_A_CLASS)
 
 
 def _bare(word: str) -> str:

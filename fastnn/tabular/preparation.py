@@ -17,7 +17,7 @@ from fastnn.tabular.columns import is_absent
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.hints import compact_date, number_hint, text_hint
-from fastnn.tabular.label import missing_in, numbers_of, truths_of, words_of
+from fastnn.tabular.label import missing_in, numbers_of, stand_for_missing, truths_of, words_of
 from fastnn.tabular.met import Met
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -349,7 +349,10 @@ def _learn(
             median = "" if isinstance(rule, DateRule) else f" {rule.fill:.6g}"
             filled = f"filled with the median{median}, and flagged"
         missing = len(values) - int(present.sum())
-        said.append(f"{name!r}: {counted(missing, 'value')} missing, {filled}")
+        words = stand_for_missing(values, ~present) if isinstance(rule, CategoryRule) else ""
+        said.append(
+            f"{name!r}: {counted(missing, 'value')} missing, {filled}{'; ' * bool(words)}{words}"
+        )
     return rule
 
 
@@ -446,6 +449,8 @@ def _read(
             return _Read("date", dates, form, zone=zone)
         if hint := text_hint(values, choices.decimal):
             other = f", or pass {naming('--category', name)} if these are names"
+            if duration_format(_counts(values, present), MOSTLY, True)[0]:
+                other = f", or pass {naming('--duration', name)} if these are durations{other}"
             said.append(f"{_WARNING}{name!r} is read as text: {hint}{other}")
     different = len(set(words_of(values[present])))
     if named and different > MOSTLY * table.rows:

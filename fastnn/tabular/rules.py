@@ -472,7 +472,8 @@ class CategoryRule:
         counts = Counter(words)
         missing = counts.pop("", 0)
         found, new = codes_of(words, Kept(self.categories, self.flag, self.other), "")
-        unknown = Counter({word: counts[word] for word in new})
+        # In the order of the rows, in which messages list those that are as frequent.
+        unknown = Counter({word: count for word, count in counts.items() if word in new})
         # A rare word was there in training, but nobody knows any more which ones.
         return found, Found(missing, Counter() if self.other else unknown)
 
