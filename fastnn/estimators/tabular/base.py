@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection
@@ -17,7 +18,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.base import check_weights
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
@@ -135,6 +136,7 @@ class TabularEstimator(BaseEstimator):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
+        _refuse_names(y=y, sample_weight=sample_weight, groups=groups)
         y = values_of(y, "y")
         check_consistent_length(y, np.empty(cells.rows))
         refuse_masked(sample_weight, "sample_weight")
@@ -248,6 +250,7 @@ class TabularEstimator(BaseEstimator):
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
         cells = self._cells(X, reset=False)
+        _refuse_names(y_val=y, sample_weight_val=sample_weight)
         y = values_of(y, "y_val")
         check_consistent_length(y, np.empty(cells.rows))
         refuse_masked(sample_weight, "sample_weight_val")
@@ -465,6 +468,16 @@ class TabularEstimator(BaseEstimator):
     @abstractmethod
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
         """Return the loss of a mean, in the caller's units."""
+
+
+def _refuse_names(**given: Any) -> None:
+    """Raise where the name of a column, or the path of a file, stands for the values of rows."""
+    for what, value in given.items():
+        if isinstance(value, (str, bytes, os.PathLike)):
+            raise InvalidInput(
+                f"{what} is {shown(value):.80}, where one value a row is due; pass the values "
+                "themselves, such as table['name'] or numpy.load(path)"
+            )
 
 
 def _taken(
