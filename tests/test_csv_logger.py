@@ -79,6 +79,27 @@ def test_epochs_that_were_gone_back_behind_stay_until_they_are_done_anew(tmp_pat
     assert_same(path, trainer.history)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")
+def test_no_row_is_cut_off_where_the_disk_is_full(tmp_path):
+    import resource
+
+    path, before = tmp_path / "log.csv", resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(trainer, history):
+        if len(history) == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+
+    trainer = trainer_of()
+    try:
+        with pytest.raises(UnusableFile, match="log.csv"):
+            trainer.fit(X, LABELS, 5, callbacks=[CSVLogger(path), fill])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [row[0] for row in rows_of(path)] == ["1", "2"]
+    trainer.fit(X, LABELS, 2, callbacks=CSVLogger(path))
+    assert_same(path, trainer.history)
+
+
 def test_a_log_that_vanishes_is_written_again(tmp_path):
     path, trainer = tmp_path / "log.csv", trainer_of()
     calls = [CSVLogger(path), lambda trainer, _: path.unlink() if trainer.epoch == 2 else None]

@@ -100,6 +100,10 @@ def test_a_link_to_nothing_is_where_the_file_is_made(tmp_path, trainer):
     trainer.save(link)
     assert link.is_symlink() and (tmp_path / "later").is_file()
     link.unlink()
+    link.symlink_to(tmp_path / "nowhere" / "model")
+    with pytest.raises(MissingFile, match="nowhere.*no such folder|no such folder.*nowhere"):
+        trainer.save(link)
+    link.unlink()
     link.symlink_to(link)
     for call in (trainer.save, Trainer.load):
         with pytest.raises(UnusableFile):

@@ -145,11 +145,13 @@ def family_errors(name: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        if os.path.isdir(os.path.dirname(name) or "."):  # one of the system's, such as /proc
+        folder = os.path.dirname(os.path.realpath(name))  # of what a link leads to
+        if os.path.isdir(folder):  # one of the system's, such as /proc
             what = "cannot be written: that folder takes no files"
             raise UnusableFile(errno.EACCES, what, name) from error
         what = "there is no such folder to save into; make it first, such as with os.makedirs"
-        raise MissingFile(errno.ENOENT, what, os.path.dirname(name)) from None
+        missing = folder if os.path.islink(name) else os.path.dirname(name)
+        raise MissingFile(errno.ENOENT, what, missing) from None
     except FastnnError:
         raise
     except OSError as error:

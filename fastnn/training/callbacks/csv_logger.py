@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastnn.arguments import explained
@@ -94,11 +97,25 @@ class CSVLogger(Bundled):
         with family_errors(name):
             size = path.stat().st_size if path.exists() else -1
             if self._rows == count - 1 > 0 and size == self._size:
-                with open(path, "a", encoding="utf-8", newline="") as log:
-                    log.write(_text(history, count - 1))
+                _append(path, _text(history, count - 1).encode(), size)
             else:
                 write_whole(path, (_header(history) + _text(history, 0)).encode())
             self._rows, self._size = count, path.stat().st_size
+
+
+def _append(path: Path, row: bytes, size: int) -> None:
+    """Write a row behind a file of `size` bytes: all of it, or nothing where the disk is full.
+
+    Of a row that is cut off the last number would be there by half, and look whole.
+    """
+    with open(path, "ab", buffering=0) as log:
+        try:
+            if log.write(row) != len(row):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                log.truncate(size)
+            raise
 
 
 def _header(history: History) -> str:
