@@ -10,6 +10,7 @@ from trainer_cases import LABELS, X, state_of, trainer_of
 from fastnn import (
     SGD,
     Checkpoint,
+    CorruptFile,
     EarlyStopping,
     FastnnError,
     InvalidInput,
@@ -240,6 +241,14 @@ def test_the_best_file_of_another_training_is_not_replaced(tmp_path):
         with pytest.raises(InvalidInput, match="model-best.safetensors is a checkpoint of 3 ep"):
             fit(trainer_of(), 1, Checkpoint(tmp_path, best="loss", **settings))
     assert path.read_bytes() == kept
+
+
+@pytest.mark.parametrize("state", [5, ["a"], [1, 0.5], [True, 0.5, 0.1], {"a": 1}])
+def test_a_damaged_best_epoch_is_told(state, tmp_path):
+    trainer, checkpoint = trainer_of(), Checkpoint(tmp_path, best="loss")
+    fit(trainer, 2, checkpoint)
+    with pytest.raises(CorruptFile, match="best epoch cannot be"):
+        checkpoint.take_state({"by": "loss", "sign": 1, "epoch": state}, trainer)
 
 
 def test_a_training_resumed_before_its_best_epoch_goes_on(tmp_path):

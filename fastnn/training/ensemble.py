@@ -610,6 +610,8 @@ def _from_file(
             raise ValueError("there are no members")
     except CorruptFile:
         raise
-    except (InvalidInput, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (
+        InvalidInput, ValueError, TypeError, AttributeError, KeyError, OverflowError,
+    ) as error:  # fmt: skip
         raise CorruptFile(f"{where} is damaged: {error}") from error
     return members, weights

@@ -198,7 +198,13 @@ class Checkpoint(Bundled):
         """Go on from the best epoch, unless it was best by something else."""
         # Older files have no sign, and are best by what has a name of fastnn's.
         same = all(state.get(name, value) == value for name, value in self._by().items())
-        self._best = state.get("epoch") if same and "by" in state else None
+        best = state.get("epoch") if same and "by" in state else None
+        plain = isinstance(best, list) and [*map(type, best)] == [int, float, float]
+        if best is not None and not plain:
+            raise CorruptFile(
+                f"the state of Checkpoint in the file is damaged: its best epoch cannot be {best!r:.80}"
+            )
+        self._best = best
 
     def _by(self) -> dict[str, Any]:
         """Return what the best epoch is best by."""
