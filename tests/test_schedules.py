@@ -8,7 +8,17 @@ import pytest
 from numpy.testing import assert_allclose
 from trainer_cases import LABELS, TARGETS, X, state_of, trainer_of
 
-from fastnn import SGD, Adam, AdamW, InvalidInput, Trainer, schedules
+from fastnn import (
+    SGD,
+    Adam,
+    AdamW,
+    Dense,
+    InvalidInput,
+    Network,
+    Trainer,
+    TrainingWarning,
+    schedules,
+)
 from fastnn.schedules import (
     Constant,
     Cosine,
@@ -326,3 +336,14 @@ def test_a_rate_that_is_code_is_not_saved_and_leaves_the_file_as_it_was(rate, tm
     with pytest.raises(InvalidInput, match=r"cannot be saved.*use a number or one of .*Cosine"):
         trainer.save(path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_schedule_whose_steps_were_meant_as_epochs_is_told():
+    X, y = np.random.default_rng(0).normal(size=(320, 2)), np.arange(320) % 2
+    for schedule in (Cosine(0.1, 10), WarmUp(2, Cosine(0.1, 8))):
+        trainer = Trainer(Network(2, [Dense(2)]), optimizer=SGD(schedule), target="numpy")
+        with pytest.warns(TrainingWarning, match="last 8 of 10 epochs.*has 5, so.*steps=50"):
+            trainer.fit(X, y, 10)
+    for schedule in (Cosine(0.1, 50), Cosine(0.1, 30), Cosine(0.1, 10, 0.01)):
+        trainer = Trainer(Network(2, [Dense(2)]), optimizer=SGD(schedule), target="numpy")
+        trainer.fit(X, y, 10)

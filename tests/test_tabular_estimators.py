@@ -5,7 +5,6 @@ import datetime
 import importlib.util
 import pickle
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -695,12 +694,3 @@ def test_weights_of_classes_come_back_from_a_file_with_the_labels_they_are_of(
     again = fastnn.TabularClassifier.load(tmp_path / "model.safetensors")
     assert again.class_weight == weights
     assert_array_equal(again.fit(X, labels).predict_proba(X), model.predict_proba(X))
-
-
-@pytest.mark.parametrize("name", ["w", Path("w.npy"), b"w"])
-@pytest.mark.parametrize("what", ["y", "sample_weight", "groups", "y_val", "sample_weight_val"])
-def test_names_of_columns_do_not_stand_for_their_values(what, name):
-    X, y = np.arange(40.0)[:, None], np.arange(40) % 2
-    given = {"y": y} | ({"X_val": X, "y_val": y} if what.endswith("_val") else {}) | {what: name}
-    with pytest.raises(InvalidInput, match=f"^{what} is .*, where one value a row is due; pass th"):
-        fastnn.TabularClassifier().fit(X, **given)

@@ -1,5 +1,6 @@
 """A fit of a population of a table: how many members there are, and which of them count."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,3 +146,14 @@ def test_few_members_of_classes_begin_with_one_of_each_kind(classes, columns, me
     found = [each.kind for each in model.members_]
     assert len(found) == members and found[: len(kinds)] == kinds
     assert len(set(found[len(kinds) :])) <= 1
+
+
+@pytest.mark.parametrize("name", ["w", Path("w.npy"), b"w"])
+@pytest.mark.parametrize("what", ["y", "sample_weight", "groups", "y_val", "sample_weight_val"])
+def test_names_of_columns_do_not_stand_for_their_values(what, name):
+    X, y = np.arange(40.0)[:, None], np.arange(40) % 2
+    given = {"y": y} | ({"X_val": X, "y_val": y} if what.endswith("_val") else {}) | {what: name}
+    with pytest.raises(
+        fastnn.InvalidInput, match=f"^{what} is .*, where one value a row is due; pass th"
+    ):
+        fastnn.TabularClassifier().fit(X, **given)

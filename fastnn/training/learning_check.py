@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from fastnn.inputs.sparse_rows import SparseRows, is_sparse
 from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, loss_row, update_row
 from fastnn.rules.updates import make_factors
+from fastnn.schedules import Schedule
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
@@ -60,7 +62,7 @@ def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> N
     """Tell why a network does no better than a constant, where that is so and the reason known.
 
     That is a layer that lets no gradient pass, or features or targets out of scale. Told is also a
-    mean of weights that hardly moves any more.
+    mean of weights that hardly moves any more, and a learning rate that was 0 most of the time.
 
     Parameters
     ----------
@@ -71,9 +73,24 @@ def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> N
     tell
         Called with the text: `warn`, or what keeps it for a caller that warns for itself.
     """
-    for text in (reason_against(trainer, data), rounded_mean(trainer)):
+    for text in (reason_against(trainer, data), rounded_mean(trainer), ended_schedule(trainer)):
         if text:
             tell(text)
+
+
+def ended_schedule(trainer: Stateful) -> str:
+    """Return what to warn of where a schedule was at 0 for most of the epochs, or ""."""
+    schedule, history = trainer.problem.optimizer.learning_rate, trainer.history
+    rates = [rate for rate in history.learning_rate if rate is not None]
+    idle = sum(1 for _ in takewhile(lambda rate: rate == 0, reversed(rates)))
+    if not isinstance(schedule, Schedule) or not max(rates, default=0) or 2 * idle < len(rates):
+        return ""
+    each = max(1, round(trainer.step / max(1, trainer.epoch)))
+    return (
+        f"the learning rate, {schedule!r:.80}, was 0 in the last {idle} of {len(rates)} epochs, "
+        f"which changed nothing: its steps are updates, of which an epoch has {each}, so "
+        f"{len(rates)} epochs are steps={each * len(rates)}"
+    )
 
 
 def rounded_mean(trainer: Stateful) -> str:

@@ -202,7 +202,8 @@ class Checkpoint(Bundled):
         plain = isinstance(best, list) and [*map(type, best)] == [int, float, float]
         if best is not None and not plain:
             raise CorruptFile(
-                f"the state of Checkpoint in the file is damaged: its best epoch cannot be {best!r:.80}"
+                "the state of Checkpoint in the file is damaged: its best epoch cannot be "
+                f"{best!r:.80}"
             )
         self._best = best
 
