@@ -24,7 +24,7 @@ from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in
 from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
-from fastnn.inputs.data import check_targets
+from fastnn.inputs.data import IN_VALIDATION, check_targets
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import (
@@ -35,8 +35,10 @@ from fastnn.inputs.sparse_rows import (
     is_sparse,
 )
 from fastnn.threads.processors import available_threads
+from fastnn.training.callbacks import check_callbacks
 from fastnn.training.learning_check import ANEW, kind_of, warn
 from fastnn.training.metrics import Metrics
+from fastnn.training.saved_trainer import MOST_THREADS
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ class TrainedEstimator(BaseEstimator):
 
     _weights_name = "coefs_"  # the attribute that a fit leaves
     _reasons: list[tuple[Trainer, str]]  # why trainers of the fit under way have learnt nothing
+    _one_epoch = False  # whether that fit is one without rows to validate on, of `partial_fit`
 
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
@@ -87,22 +90,47 @@ class TrainedEstimator(BaseEstimator):
         draft = type(self).__new__(type(self))
         draft.__dict__.update(vars(self))
         reasons: list[tuple[Trainer, str]] = []
-        draft._reasons = reasons
+        draft._reasons, draft._one_epoch = reasons, going_on
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
             with nullcontext() if trainer is None else trainer.unless_it_fails():
                 yield draft
-                del draft._reasons
+                del draft._reasons, draft._one_epoch
                 draft._warn_of(reasons, going_on)
         except BaseException:
             del losses[noted:]  # which `partial_fit` goes on with
             raise
         self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
 
-    def _fit_trainer(self, trainer: Trainer, *arguments: Any, **more: Any) -> None:
-        """Have a trainer fit as `Trainer.fit` does, but keep what it would warn of."""
-        trainer._fit_in_turn(lambda text: self._reasons.append((trainer, text)), *arguments, **more)
+    def _fit_trainer(
+        self,
+        trainer: Trainer,
+        X: Any,
+        y: Any,
+        epochs: int,
+        validation: tuple[Any, ...] | None,
+        weights: np.ndarray | None,
+        callbacks: list[Any],
+        **more: Any,
+    ) -> None:
+        """Have a trainer fit as `Trainer.fit` does, but keep what it would warn of.
+
+        What it would refuse in words of its own arguments is refused in those of an estimator.
+        """
+        remedy = "" if self._one_epoch else "give fit X_val and y_val, or set early_stopping=True"
+        check_callbacks(callbacks, validation is not None, remedy=remedy)
+        try:
+            trainer._fit_in_turn(
+                lambda text: self._reasons.append((trainer, text)),
+                X, y, epochs, validation, weights, callbacks, **more,
+            )  # fmt: skip
+        except InvalidInput as error:
+            text = str(error)
+            if text.startswith(IN_VALIDATION):
+                text = text.removeprefix(IN_VALIDATION)
+                error.args = (f"in the rows to validate on, {text}",)
+            raise
 
     def _warn_of(self, reasons: list[tuple[Trainer, str]], going_on: bool) -> None:
         """Warn where nothing was learnt: of several networks, of the one that is left."""
@@ -279,10 +307,15 @@ class TrainedEstimator(BaseEstimator):
         Raises
         ------
         InvalidInput
-            It is 0.
+            It is 0, or more than an engine takes.
         """
         if n_jobs == 0:
             raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+        if n_jobs > MOST_THREADS:
+            raise InvalidInput(
+                f"n_jobs must be at most {MOST_THREADS}, not {n_jobs}; leave n_jobs=None to have "
+                "the number chosen from the work"
+            )
         return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
     def _check_known(self, y: Any) -> None:

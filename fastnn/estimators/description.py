@@ -52,6 +52,22 @@ class EpochScaling(Schedule):
         return np.where(epochs == 0, self.rate, found) if self.fresh else found
 
 
+@dataclass(frozen=True)
+class PowerScaling(Schedule):
+    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
+
+    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
+    """
+
+    rate: float
+    power: float
+    done: float = 0.0
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rates at `steps`."""
+        return self.rate / (self.done + steps + 1.0) ** self.power
+
+
 def hidden_sizes(sizes: Any) -> list[int]:
     """Return the units of each hidden layer, in scikit-learn's words where one is none.
 

@@ -14,7 +14,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
@@ -37,6 +37,7 @@ from fastnn.estimators.base import (
     scaled,
     scaling_of,
 )
+from fastnn.estimators.description import PowerScaling
 from fastnn.estimators.files import opened, window_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
@@ -52,7 +53,8 @@ from fastnn.inputs.sparse_rows import ReadRows, is_sparse
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
-from fastnn.schedules import InverseScaling, Schedule
+from fastnn.schedules import InverseScaling
+from fastnn.training.callbacks import watches_validation
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -65,22 +67,6 @@ _OVERFLOW = (
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
-
-
-@dataclass(frozen=True)
-class PowerScaling(Schedule):
-    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
-
-    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
-    """
-
-    rate: float
-    power: float
-    done: float = 0.0
-
-    def rates(self, steps: np.ndarray) -> np.ndarray:
-        """Return the rates at `steps`."""
-        return self.rate / (self.done + steps + 1.0) ** self.power
 
 
 class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
@@ -301,6 +287,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         X = ReadRows.of(matrix, dtype) if issparse(matrix) else X  # which all classes' fits read
         coded = self._coded(rows.y)
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
+        validation = self._validation(held_out)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
         begun = trainer.parameters  # which take less time to read before there is an engine
@@ -318,7 +305,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                     trainer, begun, held_out, mean_weight, len(rows), side_by_side
                 )
                 lines = [Lines(len(rows), monitor)] if self.verbose else []
-                self._train(trainer, data, epochs, [*calls, *lines, monitor])
+                self._train(trainer, data, epochs, validation, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
         if found := overflow_of_fit(rows.X, *self._columns()):
@@ -394,12 +381,27 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return []
         return [self.callbacks] if callable(self.callbacks) else [*self.callbacks]
 
-    def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
+    def _validation(self, held_out: Rows | None) -> tuple[Any, ...] | None:
+        """Return rows to validate on as a Trainer takes them, where a callback watches them."""
+        if held_out is None or not watches_validation(self._callbacks()):
+            return None
+        found = scaled(held_out.X, self._scaling), self._encode(self._coded(held_out.y))
+        weights = held_out.sample_weight
+        return found if weights is None else (*found, weights)
+
+    def _train(
+        self,
+        trainer: Trainer,
+        data: tuple[Any, ...],
+        epochs: int,
+        validation: tuple[Any, ...] | None,
+        calls: Any,
+    ) -> None:
         """Train up to so many epochs."""
         X, y, weights = data
         done, bar = trainer.epoch, int(self.verbose) > 1
         try:
-            self._fit_trainer(trainer, X, y, epochs, None, weights, calls, progress=bar)
+            self._fit_trainer(trainer, X, y, epochs, validation, weights, calls, progress=bar)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"{_OVERFLOW % (error.epoch - done + 1)} {error}",

@@ -48,6 +48,7 @@ from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
+from fastnn.training.callbacks import watches_validation
 from fastnn.training.metrics import PREFIX, MetricName
 from fastnn.training.scores import refuse_overflow
 from fastnn.training.trainer import Trainer
@@ -309,7 +310,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             )
             metrics = self._metric(trainer, own, held_out.sample_weight)
             if not metrics:
-                validation, score_of = None, self._score_on(held_out, scalings)
+                score_of = self._score_on(held_out, scalings)
+                if not watches_validation(self._callbacks()):
+                    validation = None
         series = PREFIX + metrics[0] if metrics else ""
         monitor = self._monitor(trainer, task, targets, weights, penalty, series, score_of)
         calls: list[Any] = [

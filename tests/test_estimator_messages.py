@@ -1,0 +1,105 @@
+"""What estimators say of mistakes: in the words of an estimator, with what it has."""
+
+import re
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", "1.6")
+
+import fastnn  # noqa: E402
+from fastnn import Checkpoint, EarlyStopping, InvalidInput, ReduceOnPlateau  # noqa: E402
+from fastnn.training.metrics import PREFIX  # noqa: E402
+
+X = np.random.default_rng(3).normal(size=(60, 3))
+Y = (X[:, 0] > 0).astype(int)
+KINDS = "MLPClassifier", "MLPRegressor", "SGDClassifier", "SGDRegressor", "Perceptron"
+# What a Trainer calls what an estimator has under another name, or not at all.
+OF_TRAINERS = re.compile(
+    r"validation_data|metrics=|\bthreads\b|make the trainer|trainer\.\w+\(|epochs=|restarts="
+)
+
+
+def made(kind, **settings):
+    return getattr(fastnn, kind)(target="numpy", random_state=0, **settings)
+
+
+def mean_output(y, outputs, sample_weight=None):
+    return float(np.mean(outputs))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("callback", "other"),
+    [
+        (EarlyStopping(), 'monitor="loss"'),
+        (ReduceOnPlateau(patience=2), 'monitor="loss"'),
+        (EarlyStopping(monitor=mean_output, mode="max"), 'monitor="loss"'),
+        (Checkpoint("never", best="validation_loss"), 'best="loss"'),
+    ],
+)
+def test_a_callback_without_rows_to_watch_names_what_an_estimator_has(kind, callback, other):
+    with pytest.raises(InvalidInput, match="no validation data") as caught:
+        made(kind, callbacks=callback).fit(X, Y)
+    said = str(caught.value)
+    assert not OF_TRAINERS.search(said)
+    assert said.endswith(f"give fit X_val and y_val, or set early_stopping=True, or use {other}")
+    classes = {"classes": [0, 1]} if "Regressor" not in kind else {}
+    with pytest.raises(InvalidInput, match="no validation data") as caught:
+        made(kind, callbacks=callback).partial_fit(X, Y, **classes)
+    assert str(caught.value).endswith(f"there are no validation data; use {other}")
+
+
+@pytest.mark.filterwarnings("ignore:.*reached")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("scoring", [None, "neg_mean_squared_error"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_what_the_message_advises_is_followed(kind, scoring, weighted):
+    weights = np.where(np.arange(60) % 3, 1.0, 2.0) if weighted else None
+    for given, settings in (
+        ({"X_val": X[40:], "y_val": Y[40:], "sample_weight_val": weights}, {}),
+        ({"sample_weight": weights}, {"early_stopping": True}),
+        ({"X_val": X[40:], "y_val": Y[40:]}, {"standardize": True}),
+    ):
+        if given.get("sample_weight_val") is not None:
+            given["sample_weight_val"] = weights[40:]
+        seen = []
+        watched = [
+            EarlyStopping(2, restore_best=False),
+            EarlyStopping(monitor=mean_output, mode="max"),
+            lambda trainer, history, seen=seen: seen.append(history[f"{PREFIX}loss"][-1]),
+        ]
+        model = made(kind, callbacks=watched, scoring=scoring, max_iter=5, tol=0.0, **settings)
+        model.fit(X, Y, **given)
+        assert len(seen) >= 3 and np.isfinite(seen).all()
+
+
+def test_the_validation_loss_that_a_linear_model_is_stopped_by_is_that_of_its_trainer():
+    rows = {"X_val": X[40:], "y_val": Y[40:]}
+    found = []
+    note = [EarlyStopping(), lambda trainer, history: found.append(history.validation_loss[-1])]
+    model = made("SGDClassifier", loss="log_loss", callbacks=note, max_iter=3, tol=None)
+    model.fit(X[:40], Y[:40], **rows)
+    assert found[-1] == pytest.approx(model.to_trainer().evaluate(X[40:], Y[40:])["loss"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mistakes_are_not_said_in_the_words_of_a_trainer(kind):
+    numbers = {"y_val": Y * 1e200} if "Regressor" in kind else {"y_val": Y}
+    cases = [
+        lambda: made(kind, dtype="float32").fit(X * 1e200, Y),
+        lambda: made(kind, dtype="float32", callbacks=EarlyStopping()).fit(
+            X, Y, X_val=X * 1e200, **numbers
+        ),
+        lambda: made(kind, callbacks=EarlyStopping(5, "validation_mine", mode="max")).fit(
+            X, Y, X_val=X, y_val=Y
+        ),
+        lambda: made(kind, callbacks=EarlyStopping).fit(X, Y),
+        lambda: made(kind, callbacks=[3]).fit(X, Y),
+    ]
+    if kind != "SGDRegressor":
+        cases.append(lambda: made(kind, n_jobs=5000).fit(X, Y))
+    for case in cases:
+        with pytest.raises(InvalidInput) as caught:
+            case()
+        assert not OF_TRAINERS.search(str(caught.value)), caught.value
