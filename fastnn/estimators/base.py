@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in
@@ -44,6 +45,7 @@ from fastnn.training.trainer import Trainer
 if TYPE_CHECKING:
     from fastnn.estimators.monitor import Monitor
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 FLOATS = (np.float64, np.float32)
 # Converted row by row as a batch takes them, so that there is no floating copy of X; of sparse X,
 # all numbers that are stored, in float32 where that holds them.
@@ -56,6 +58,17 @@ _KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
 _SETTINGS = 1000  # how many are remembered
+
+
+def keep(estimator: Any, parameters: dict[str, Any]) -> None:
+    """Store constructor parameters as they are, which `clone` needs."""
+    vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
+
+
+def fitting(method: Method) -> Method:
+    """Have a method that fits explain its arguments, after scikit-learn has checked parameters."""
+    found: Method = _fit_context(prefer_skip_nested_validation=True)(explained(method))
+    return found
 
 
 class NonFiniteParameters(Diverged, ValueError):
@@ -547,7 +560,7 @@ def train(
             warnings.warn(
                 f"{error}. The parameters of the best validation score so far are kept",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             return False
         raise NonFiniteParameters(

@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastnn.arguments import explained
 from fastnn.estimators.files import opened
 from fastnn.rules.table import loss_row
 from fastnn.training.trainer import Trainer
@@ -25,6 +26,7 @@ _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a
 class ScoredLabels(ClassifierMixin):
     """A classifier of scikit-learn's, for which labels may be text of NumPy's `StringDType`."""
 
+    @explained
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows of X whose label, or labels, are those of y, weighted."""
         y, sample_weight = opened(y, "y"), opened(sample_weight, "sample_weight")

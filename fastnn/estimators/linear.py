@@ -257,14 +257,14 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 "Maximum number of iteration reached before convergence. Consider increasing "
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if not incremental and self.power_t < 0:
             warnings.warn(
                 "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
                 "error in 1.10. Use values in the range [0.0, inf) instead.",
                 FutureWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _fit_rows(

@@ -228,7 +228,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=4,
+                stacklevel=5,
             )
         monitor = fit.monitor
         if not (incremental or monitor.stopped) and monitor.epochs == self.max_iter:
@@ -236,7 +236,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _fit_once(

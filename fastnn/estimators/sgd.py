@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 from sklearn.linear_model import SGDRegressor as TheirRegressor
 from sklearn.linear_model._base import LinearClassifierMixin
@@ -19,14 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
 from fastnn.errors import shown
-from fastnn.estimators.base import Rows, float_of, refuse_negative_counts
+from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
 from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
-from fastnn.estimators.linear_outputs import refuse_overflow
+from fastnn.estimators.linear_outputs import largest, refuse_overflow
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import given_weights, refuse_balanced
@@ -41,11 +40,6 @@ from fastnn.training.callbacks import Callback
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
 
 
-def _largest(scores: np.ndarray) -> np.ndarray:
-    """Return the place of the class that scores mean, (m,) or (m, classes), for each row."""
-    return (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-
-
 class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
 
@@ -56,7 +50,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     classes_: np.ndarray
     class_weight: Any
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -123,7 +117,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
 
@@ -155,6 +149,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         begun = getattr(self, "coef_", None) is not None
         self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
 
+    @explained
     def decision_function(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
 
@@ -162,9 +157,10 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         """
         return self._outputs_for(X)
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each row of X (m, features), as `fit` was given it: (m,)."""
-        places = _largest(self.decision_function(X))
+        places = largest(self.decision_function(X))
         return np.asarray(self.classes_[places])
 
     def _outputs(self) -> int:
@@ -257,7 +253,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     def _score_of(
         self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
     ) -> float:
-        return accuracy(_largest(outputs) == coded, weights)
+        return accuracy(largest(outputs) == coded, weights)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
@@ -441,6 +437,7 @@ class SGDClassifier(LinearClassifier):
         return True
 
     @available_if(_check_proba)
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, (m, classes).
 
@@ -461,6 +458,7 @@ class SGDClassifier(LinearClassifier):
         return np.asarray(found / found.sum(axis=1, keepdims=True))
 
     @available_if(_check_proba)
+    @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`; -infinity where that is 0."""
         with np.errstate(divide="ignore"):
@@ -563,7 +561,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         if name != "n_jobs"
     } | {"loss": losses_of("real", "counts")}
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -620,7 +618,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
 
@@ -644,6 +642,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         weights = self._checked_weights(sample_weight, X)
         self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features): rates of "poisson"."""
         found = self._numbers(self._outputs_for(X))

@@ -17,6 +17,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import check_weights
 from fastnn.estimators.tabular import files
@@ -73,6 +74,7 @@ class TabularEstimator(BaseEstimator):
     table: dict[str, Any] | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @explained
     def fit(
         self,
         X: Any,
@@ -353,6 +355,7 @@ class TabularEstimator(BaseEstimator):
         """Return loss, accuracy and metrics of what `forward` gives, and places of classes (m,)."""
         return self.ensemble_.measured(mean, places, metrics=metrics)
 
+    @explained
     def forward(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
         check_is_fitted(self)
