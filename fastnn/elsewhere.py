@@ -7,7 +7,10 @@ Such a name stays one that is not there, so that ``hasattr`` is False; only the 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
+
+from fastnn.errors import InvalidInput, shown
 
 _NETWORK = (
     'a network is Network(784, [Dense(128, "relu"), Dense(10)]), and Trainer(network) trains it'
@@ -107,6 +110,59 @@ NETWORK: dict[str, str] = {
     **dict.fromkeys(("state_dict", "get_weights", "weights", "zero_grad", "history"), _TRAINS),
     **dict.fromkeys(("add", "append", "add_module", "build"), _BUILT),
 }
+
+
+# Of what is measured: metrics and series here, and the scorers of scikit-learn's.
+_MEASURES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("acc", "binary_accuracy", "categorical_accuracy"), ("accuracy",)),
+    "sparse_categorical_accuracy": ("accuracy",),
+    **dict.fromkeys(("accuracy_score", "hits"), ("accuracy",)),
+    **dict.fromkeys(("auc", "roc", "auroc", "roc_auc", "roc_auc_score"), ("auc", "roc_auc")),
+    **dict.fromkeys(("f1_score", "f1score"), ("f1",)),
+    **dict.fromkeys(("r2_score", "r_squared", "rsquared"), ("r2",)),
+    **dict.fromkeys(("mean_absolute_error", "l1"), ("mae", "neg_mean_absolute_error")),
+    "mae": ("neg_mean_absolute_error",),
+    "mse": ("rmse", "neg_mean_squared_error"),
+    **dict.fromkeys(("mean_squared_error", "l2"), ("rmse", "neg_mean_squared_error")),
+    **dict.fromkeys(("root_mean_squared_error", "rmse"), ("rmse", "neg_root_mean_squared_error")),
+    **dict.fromkeys(("logloss", "log_loss", "cross_entropy", "nll"), ("log_loss", "neg_log_loss")),
+    **dict.fromkeys(("mape",), ("neg_mean_absolute_percentage_error",)),
+    **dict.fromkeys(("precision_score", "recall_score"), ("f1",)),
+    "lr": ("learning_rate",),
+}
+_VALIDATION = re.compile(r"(val|valid|validation|eval|test)_")
+_TRAINING = re.compile(r"(train|training)_")
+
+
+def meant(name: object, known: Iterable[str]) -> str:
+    """Return what of the known names of measures another library's name means, or "".
+
+    >>> meant("val_acc", ["loss", "validation_loss", "validation_accuracy"])
+    'validation_accuracy'
+    >>> meant("mse", ["r2", "neg_mean_squared_error"])
+    'neg_mean_squared_error'
+    """
+    if not isinstance(name, str):
+        return ""
+    names = list(known)
+    written = name.strip().lower().replace(" ", "_").replace("-", "_")
+    bare = _TRAINING.sub("", _VALIDATION.sub("", written, count=1), count=1)
+    measures = (bare, *_MEASURES.get(bare, ()))
+    for prefix in ("",) if _TRAINING.match(written) else ("validation_", ""):
+        for measure in measures:
+            if f"{prefix}{measure}" in names and f"{prefix}{measure}" != name:
+                return f"{prefix}{measure}"
+    return ""
+
+
+def unknown_measure(what: str, name: object, known: Iterable[str]) -> InvalidInput:
+    """Return the error for a measure that is not known; what it seems to mean comes first."""
+    names, written = list(known), name if isinstance(name, str) else ""
+    near = list(filter(None, [meant(name, names)]))
+    near += difflib.get_close_matches(written.lower(), names, n=len(names), cutoff=0.4)
+    ordered = list(dict.fromkeys((*near, *names)))
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    return InvalidInput(f"unknown {what} {shown(name)}{hint} Known: {', '.join(ordered)}.")
 
 
 def refused(value: object, name: str, table: Mapping[str, str]) -> object:

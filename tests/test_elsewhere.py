@@ -6,10 +6,21 @@ import pickle
 import pkgutil
 import re
 
+import numpy as np
 import pytest
 
 import fastnn
-from fastnn import Dense, Network, Trainer, elsewhere, schedules
+from fastnn import (
+    Checkpoint,
+    Dense,
+    EarlyStopping,
+    InvalidInput,
+    Network,
+    ReduceOnPlateau,
+    Trainer,
+    elsewhere,
+    schedules,
+)
 
 NETWORK = Network(2, [Dense(3), Dense(2)])
 
@@ -113,3 +124,75 @@ def test_names_that_are_not_there_are_not_there_and_their_advice_is_true():
             call = Trainer.fit if kind == "fit" else getattr(fastnn, kind, None)
             call = call or getattr(schedules, kind)
             assert setting in inspect.signature(call).parameters, text
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("val_loss", "validation_loss"),
+        ("val_accuracy", "validation_accuracy"),
+        ("val_acc", "validation_accuracy"),
+        ("acc", "validation_accuracy"),
+        ("accuracy", "validation_accuracy"),
+        ("valid_auc", "validation_auc"),
+        ("Val Loss", "validation_loss"),
+        ("validation_acc", "validation_accuracy"),
+        ("val_mse", "validation_rmse"),
+        ("train_loss", "loss"),
+    ],
+)
+def test_a_monitor_by_the_name_of_another_library_is_said_by_its_name_here(name, known):
+    for make in (
+        lambda: EarlyStopping(monitor=name),
+        lambda: ReduceOnPlateau(monitor=name),
+        lambda: Checkpoint("models", best=name),
+    ):
+        with pytest.raises(InvalidInput, match=f"did you mean '{known}'"):
+            make()
+
+
+@pytest.mark.parametrize("name", ["train_acc", "no_such", 3, None, ["val_loss"]])
+def test_a_monitor_that_means_nothing_here_has_no_hint(name):
+    with pytest.raises(InvalidInput, match="monitor must be one of loss, .*validation_r2; or") as e:
+        EarlyStopping(monitor=name)
+    assert "did you mean" not in str(e.value)
+
+
+def test_metrics_and_series_by_the_names_of_other_libraries_are_said_by_theirs_here():
+    X, y = np.zeros((6, 2)), np.arange(6) % 2
+    rows = {"validation_data": (X, y)}
+    with pytest.raises(InvalidInput, match="unknown metric 'acc'; did you mean 'accuracy'"):
+        trainer().fit(X, y, 1, metrics=["acc"], **rows)
+    with pytest.raises(InvalidInput, match="unknown metric 'roc_auc'; did you mean 'auc'"):
+        trainer().evaluate(X, y, metrics="roc_auc")
+    with pytest.raises(InvalidInput, match="did you mean 'validation_accuracy'. Else watch one of"):
+        watching = EarlyStopping(monitor="validation_acc", mode="max")
+        trainer().fit(X, y, 1, callbacks=watching, **rows)
+    history = trainer().fit(X, y, 1, **rows)
+    with pytest.raises(InvalidInput, match="'val_acc'; did you mean 'validation_accuracy'"):
+        history["val_acc"]
+    with pytest.raises(InvalidInput, match="'lr'; did you mean 'learning_rate'"):
+        history["lr"]
+    with pytest.raises(InvalidInput, match="not 'acc'; did you mean 'accuracy'"):
+        fastnn.train_population([trainer()], X, y, 1, validation_data=(X, y), scoring="acc")
+
+
+@pytest.mark.parametrize(
+    ("scoring", "known"),
+    [
+        ("acc", "accuracy"),
+        ("auc", "roc_auc"),
+        ("mse", "neg_mean_squared_error"),
+        ("mae", "neg_mean_absolute_error"),
+        ("rmse", "neg_root_mean_squared_error"),
+        ("logloss", "neg_log_loss"),
+        ("r2_score", "r2"),
+        ("balanced_acuracy", "balanced_accuracy"),
+    ],
+)
+def test_a_scorer_by_another_name_is_said_by_that_of_scikit_learn(scoring, known):
+    pytest.importorskip("sklearn", "1.6")
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+    for kind in fastnn._ESTIMATORS:
+        with pytest.raises(InvalidInput, match=f"scoring '{scoring}'; did you mean '{known}'"):
+            getattr(fastnn, kind)(scoring=scoring).fit(X, y)

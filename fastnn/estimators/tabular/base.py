@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.base import check_weights
+from fastnn.estimators.scoring import check_name
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
@@ -319,6 +320,8 @@ class TabularEstimator(BaseEstimator):
         """Return what scores outputs for the rows to validate on; None: the loss does."""
         if self.scoring is None:
             return None
+        if isinstance(self.scoring, str):
+            check_name(self.scoring)
         scorer = check_scoring(self, scoring=self.scoring)
         given = {} if weights is None else {"sample_weight": weights}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.elsewhere import meant
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
@@ -117,9 +118,11 @@ def watched_metrics(
         series += [each.series for each in metrics]
     for callback in bundled:
         if callback.series() and callback.series() not in series:
+            near = meant(callback.series(), series)
+            hint = f"did you mean {near!r}? Else " if near else ""
             raise InvalidInput(
                 f"{shown(callback):.100} watches {callback.series()!r}, which the history will not "
-                f"have, but {', '.join(series)}; watch one of those, or in the place of "
+                f"have, but {', '.join(series)}; {hint}watch one of those, or in the place of "
                 f"{callback.series()!r} give the function (y, outputs) itself"
             )
     return metrics
