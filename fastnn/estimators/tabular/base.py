@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn import config_context, get_config
+from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -74,7 +76,6 @@ class TabularEstimator(BaseEstimator):
     # How the columns of a file become those of X, which the command line keeps with a model.
     table: dict[str, Any] | None = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
     @explained
     def fit(
         self,
@@ -114,9 +115,21 @@ class TabularEstimator(BaseEstimator):
         Diverged
             All members did.
         """
-        fitted = self._unfitted()
-        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
-        return self._become(fitted)
+        with self._checked():
+            fitted = self._unfitted()
+            fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+            return self._become(fitted)
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Have scikit-learn check the parameters, and not again in what a fit calls.
+
+        That is its `_fit_context`, without a frame: warnings count those up to the caller of `fit`.
+        """
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+        with config_context(skip_parameter_validation=True):
+            yield
 
     def __sklearn_tags__(self) -> Any:
         """Say that X may have text, categories and missing values."""
