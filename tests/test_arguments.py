@@ -364,7 +364,12 @@ def test_what_a_trainer_answers_with_takes_no_other_arguments(method, given, tex
             lambda: Trainer(NETWORK, int),
             "loss must not be a class, and int is one; one is Quantile",
         ),
-        (lambda: Trainer(NETWORK, optimizer="adam"), "such as SGD(0.1) or Adam(), not 'adam'"),
+        (lambda: Trainer(NETWORK, optimizer="adam"), "or Adam(), not 'adam'; write Adam(0.001), "),
+        (lambda: Trainer(NETWORK, optimizer="RMSprop"), "not 'RMSprop'; write RMSProp(0.01), whos"),
+        (lambda: trainer().set(optimizer="averaged_sgd"), "'averaged_sgd'; write AveragedSGD(0.1)"),
+        (lambda: Trainer(NETWORK, optimizer=AdamW), "; give it its settings: AdamW(0.001)"),
+        (lambda: Trainer(NETWORK, optimizer=SGD), "; give it its settings: SGD(0.1)"),
+        (lambda: Trainer(NETWORK, optimizer=0.1), "such as SGD(0.1) or Adam(), not 0.1"),
     ],
 )
 def test_a_value_at_the_place_of_another_says_what_belongs_there(make, text):

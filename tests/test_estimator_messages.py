@@ -103,3 +103,22 @@ def test_mistakes_are_not_said_in_the_words_of_a_trainer(kind):
         with pytest.raises(InvalidInput) as caught:
             case()
         assert not OF_TRAINERS.search(str(caught.value)), caught.value
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("optimizer", "text"),
+    [
+        ("adamw", "not 'adamw'; write AdamW(0.001), whose rate may be another"),
+        ("nesterov", "write SGD(0.1, momentum=0.9, nesterov=True), whose"),
+        (fastnn.Lion, "give it its settings: Lion(0.0001)"),
+        ("adam", "write Adam(0.001), whose rate may be another"),
+    ],
+)
+def test_an_optimizer_by_its_name_or_its_class_is_said_as_it_is_written(kind, optimizer, text):
+    with pytest.raises(InvalidInput, match=re.escape(text)) as caught:
+        made(kind, optimizer=optimizer).fit(X, Y)
+    has_solver = "MLP" in kind and optimizer == "adam"
+    assert str(caught.value).endswith("solver='adam' has scikit-learn's settings of it") is (
+        has_solver
+    )

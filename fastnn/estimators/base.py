@@ -35,6 +35,7 @@ from fastnn.inputs.sparse_rows import (
     chosen_rows,
     is_sparse,
 )
+from fastnn.optimizers import refusal
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import check_callbacks
 from fastnn.training.learning_check import ANEW, kind_of, warn
@@ -185,6 +186,11 @@ class TrainedEstimator(BaseEstimator):
         scoring = getattr(self, "scoring", None)
         if type(scoring) is str:
             check_name(scoring)
+        optimizer = getattr(self, "optimizer", None)
+        if isinstance(optimizer, (str, type)):
+            same = getattr(self, "solver", None) is not None and optimizer in ("adam", "sgd")
+            hint = f"; solver={optimizer!r} has scikit-learn's settings of it" if same else ""
+            raise InvalidInput(f"{refusal(optimizer)}{hint}")
         parts = [each for value in values for each in (value if type(value) is tuple else [value])]
         if not _PLAIN.issuperset(map(type, parts)):
             super()._validate_params()
