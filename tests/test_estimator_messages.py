@@ -1,6 +1,7 @@
 """What estimators say of mistakes: in the words of an estimator, with what it has."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -122,3 +123,41 @@ def test_an_optimizer_by_its_name_or_its_class_is_said_as_it_is_written(kind, op
     assert str(caught.value).endswith("solver='adam' has scikit-learn's settings of it") is (
         has_solver
     )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("settings", [{}, {"standardize": True}])
+@pytest.mark.parametrize("least", [1.0, 5e-324])
+def test_rows_set_aside_that_have_all_the_weight_are_said(kind, settings, least):
+    weights = np.zeros(60)
+    weights[[7, 8]] = least
+    said = set()
+    for seed in range(40):
+        model = made(kind, early_stopping=True, validation_fraction=0.5, max_iter=2, **settings)
+        model.set_params(random_state=seed)
+        try:
+            fit_without_end(model, sample_weight=weights)
+        except ValueError as error:
+            said.add(str(error))
+    assert said and any(each.startswith("no row to train on has a weight") for each in said)
+
+
+@pytest.mark.parametrize(
+    "kind", ["MLPClassifier", "SGDClassifier", "Perceptron", "TabularClassifier"]
+)
+def test_classes_without_weight_are_said(kind):
+    for given, weights in (({0: 0, 1: 0}, None), ({0: 0.0, 1: 0}, np.arange(60.0))):
+        model = made(kind, class_weight=given)
+        with pytest.raises(InvalidInput, match="class_weight times sample_weight is 0 for all"):
+            model.fit(X, Y, sample_weight=weights)
+    if kind == "TabularClassifier":  # which has no partial_fit
+        return
+    with pytest.raises(InvalidInput, match="no row to train on has a weight above 0"):
+        made(kind, class_weight={1: 0.0}).partial_fit(X[Y == 1], Y[Y == 1], classes=[0, 1])
+
+
+def fit_without_end(model, **given):
+    """Fit a model for as many epochs as it may."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, Y, **given)

@@ -448,6 +448,22 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
 
 
+def refuse_no_weight(weights: np.ndarray | None, why: str) -> None:
+    """Raise `InvalidInput` where nothing that is to be trained on weighs anything; `why` says more.
+
+    A mean of weights that are too small for it to be above 0 is one of nothing, too.
+    """
+    if weights is not None and not weights.mean(dtype=np.float64) > 0.0:
+        raise InvalidInput(f"no row to train on has a weight above 0: {why}")
+
+
+SET_ASIDE = (
+    "those that have one are among the rows that early_stopping sets aside; give fit rows to "
+    "validate on as X_val and y_val, or take another random_state"
+)
+OF_CLASSES = "class_weight times sample_weight is 0 for all of them; give a class of y some weight"
+
+
 def refuse_negative_counts(loss: Any, y: np.ndarray) -> None:
     """Raise `InvalidInput` for numbers that are no counts where the loss is one of counts.
 
@@ -485,7 +501,8 @@ def split(
     Raises
     ------
     ValueError
-        In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
+        In scikit-learn's words: fewer than two rows to validate on, or too few of a class; none to
+        train on that has a weight.
     """
     numbers = train_test_split(
         np.arange(len(rows)),
@@ -497,6 +514,7 @@ def split(
     weights = rows.sample_weight
     of = [(rows.y[each], None if weights is None else weights[each]) for each in (train, test)]
     of_train, of_test = parted(rows.X, train, test)
+    refuse_no_weight(of[0][1], SET_ASIDE)
     training, validation = Rows(of_train, *of[0]), Rows(of_test, *of[1], test)
     if len(validation) < 2:
         raise ValueError(

@@ -29,11 +29,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
+    OF_CLASSES,
+    SET_ASIDE,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
     float_of,
     parted,
+    refuse_no_weight,
     scaled,
     scaling_of,
 )
@@ -338,6 +341,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         `parameters` are W and b as they are trained, where they are known; `start` as they are
         outside.
         """
+        refuse_no_weight(weights, OF_CLASSES)
         mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
@@ -606,6 +610,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             )
         train, test = np.sort(train), np.sort(test)
         of = [None if weights is None else weights[part] for part in (train, test)]
+        refuse_no_weight(of[0], SET_ASIDE)
         of_train, of_test = parted(rows.X, train, test)
         return Rows(of_train, rows.y[train], of[0]), Rows(of_test, rows.y[test], of[1])
 

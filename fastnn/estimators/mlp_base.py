@@ -21,11 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.errors import InvalidInput
 from fastnn.estimators import conversion
 from fastnn.estimators.base import (
+    OF_CLASSES,
     Rows,
     TrainedEstimator,
     check_weights,
     drawing,
     float_of,
+    refuse_no_weight,
     scaled,
     scaling_of,
     split,
@@ -279,6 +281,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         X = scaled(rows.X, scalings[0])
         coded = self._coded(rows.y)
         targets, weights = self._encode(coded, task.loss), self._weights(coded, rows.sample_weight)
+        refuse_no_weight(weights, OF_CLASSES)
         if scalings[1] is not None:
             targets = scalings[1].apply(targets)
         settings = self._settings(len(rows), weights, task)

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
-from fastnn.estimators.base import check_weights
+from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight
 from fastnn.estimators.scoring import check_name
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
@@ -180,6 +180,7 @@ class TabularEstimator(BaseEstimator):
         coded = self._fields.code(cells)
         X_val, cells_val, y_val, weights_val = held_out
         row_weights = self._row_weights(y, weights)
+        refuse_no_weight(row_weights, OF_CLASSES)
         training = Part(
             coded.take(rows),
             self._standard(targets[rows]),
