@@ -161,3 +161,39 @@ def fit_without_end(model, **given):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.fit(X, Y, **given)
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((8.5,), "has 8.5 at place 0; such as (100,) for one layer"),
+        ((16, 4.25, 2), "has 4.25 at place 1; such as"),
+        (np.logspace(0, 1, 2), "has 1.0 at place 0; write 1"),
+        ([8, 4.0], "has 4.0 at place 1; write 4"),
+        ((8, None), "has None at place 1"),
+        ([8, "a"], "has 'a' at place 1"),
+        (("8",), "has '8' at place 0"),
+        ([[8, 4]], "has [8, 4] at place 0"),
+        ((True,), "has True at place 0"),
+        ((np.nan,), "has nan at place 0; such as"),
+        ((-np.inf,), "has -inf at place 0; such as"),
+        ((8 + 0j,), "has (8+0j) at place 0"),
+        ([np.array([8])], "has array([8]) at place 0"),
+    ],
+    ids=str,
+)
+def test_sizes_of_layers_that_are_no_whole_numbers_are_named(kind, sizes, text):
+    classes = {"classes": [0, 1]} if kind == "MLPClassifier" else {}
+    for call, given in (("fit", {}), ("partial_fit", classes)):
+        with pytest.raises(InvalidInput, match=re.escape(f"one for each hidden layer, and {text}")):
+            getattr(made(kind, hidden_layer_sizes=sizes), call)(X, Y, **given)
+
+
+@pytest.mark.filterwarnings("ignore:.*reached")
+@pytest.mark.parametrize("sizes", [np.array(4), np.int8(4), [np.array(4)], range(4, 5)])
+def test_whole_numbers_of_any_kind_are_sizes_of_layers(sizes):
+    assert made("MLPRegressor", hidden_layer_sizes=sizes, max_iter=1).fit(X, Y).n_layers_ == 3
+    for none in ((0,), [3, -1]):
+        with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0, got"):
+            made("MLPRegressor", hidden_layer_sizes=none).fit(X, Y)
