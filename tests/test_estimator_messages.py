@@ -197,3 +197,66 @@ def test_whole_numbers_of_any_kind_are_sizes_of_layers(sizes):
     for none in ((0,), [3, -1]):
         with pytest.raises(ValueError, match="hidden_layer_sizes must be > 0, got"):
             made("MLPRegressor", hidden_layer_sizes=none).fit(X, Y)
+
+
+CLASSIFIERS = "MLPClassifier", "SGDClassifier", "Perceptron", "TabularClassifier"
+MISSING = {
+    "None": ["a", "b", None] * 20,
+    "None among numbers": np.array([1, 2, None] * 20, object),
+    "NaN among text": np.array(["a", "b", np.nan] * 20, object),
+    "NA": lambda pd: pd.Series(["a", "b", None] * 20, dtype="string"),
+    "NA among numbers": lambda pd: pd.Series([1, 2, None] * 20, dtype="Int64"),
+    "category": lambda pd: pd.Series(["a", "b", None] * 20, dtype="category"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # scikit-learn's
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize("labels", MISSING)
+def test_a_missing_label_is_named_with_its_row(kind, labels):
+    y = MISSING[labels]
+    y = y(pytest.importorskip("pandas")) if callable(y) else y
+    with pytest.raises(InvalidInput, match=r"y contains (None|NaN): there is no value in row 2;"):
+        made(kind).fit(X, y)
+    if kind != "TabularClassifier":
+        fitted = made(kind, **{"loss": "log_loss"} if kind == "SGDClassifier" else {})
+        names = ["a", "b"] if "among numbers" not in labels else [1, 2]
+        fitted.partial_fit(X, np.array(names * 30), classes=names)
+        with pytest.raises((ValueError, TypeError)) as caught:
+            fitted.score(X, y)
+        assert "not supported between" not in str(caught.value)
+        with pytest.raises(ValueError, match=r"None|NaN|NA|nan"):
+            fitted.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_of_several_types_are_named(kind):
+    for several, text in (
+        ([1, "a"], r"1 \(int\) and 'a' \(str\)"),
+        (["a", b"x", 2.5], r"'a' \(str\) and b'x' \(bytes\) and 2.5 \(float\)"),
+    ):
+        y = np.array(several * (60 // len(several)), object)
+        with pytest.raises(InvalidInput, match=f"y has values of several types, {text}; make them"):
+            made(kind).fit(X, y)
+        if kind != "TabularClassifier":
+            model = made(kind).partial_fit(X, ["a", "b"] * 30, classes=["a", "b"])
+            with pytest.raises(InvalidInput, match="several types"):
+                model.score(X, y)
+            with pytest.raises(InvalidInput, match="classes has values of several types"):
+                made(kind).partial_fit(X, y, classes=np.array(several, object))
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_objects_that_have_an_order_are_labels(kind):
+    for y in (np.array([np.str_("c"), "a", "b"] * 20, object), np.array(["a", "b"] * 30, object)):
+        settings = {"max_iter": 2}
+        settings |= {"n_members": 1} if kind == "TabularClassifier" else {"tol": 1e-3}
+        model = fit_labels(made(kind, **settings), y)
+        assert len(model.classes_) == len(set(y.tolist()))
+
+
+def fit_labels(model, y):
+    """Fit a model for as many epochs as it may."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, y)

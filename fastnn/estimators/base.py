@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
-from fastnn.estimators.labels import known_text, places_in
+from fastnn.estimators.labels import known_text, places_in, refuse_unordered
 from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.data import IN_VALIDATION, check_targets
@@ -249,7 +249,8 @@ class TrainedEstimator(BaseEstimator):
         if known is None:
             check_compressed(X, "X")
         check_compressed(y, "y")
-        with named_columns(X), np.errstate(invalid="ignore"):  # of sums that tell what is finite
+        # Sums tell what is finite, and may be infinite themselves.
+        with named_columns(X), missing_labels(y, numeric), np.errstate(invalid="ignore"):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
                 ensure_all_finite=known is None, **checks,
@@ -430,6 +431,17 @@ def named_columns(X: Any) -> Iterator[None]:
             if wrong.any():
                 where = f"column {column.label!r}, row {int(wrong.argmax())}"
                 raise ValueError(f"{text}\nThe first is in {where}.") from error
+        raise
+
+
+@contextmanager
+def missing_labels(y: Any, numeric: bool) -> Iterator[None]:
+    """Have scikit-learn's error on labels one of which is missing say in which row that is."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        if not numeric and len(getattr(y, "shape", (0,))) == 1:
+            refuse_unordered(y)
         raise
 
 

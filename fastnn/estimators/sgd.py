@@ -13,7 +13,6 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
@@ -22,7 +21,7 @@ from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_coun
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
-from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
+from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
 from fastnn.estimators.linear_outputs import largest, refuse_overflow
@@ -101,10 +100,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     ) -> None:
         self._more_validate_params()
         X, y = self._check_rows(X, y, reset=True)
-        classes = classes_of(y)
-        if classes is None:
-            # With scikit-learn's errors; objects that are strings become those.
-            classes = unique_labels(np.unique(y))
+        classes = sorted_classes(y)
         if len(classes) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(classes)} class"
