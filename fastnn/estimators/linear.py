@@ -53,6 +53,8 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import ReadRows, is_sparse
+from fastnn.layers import rule_of
+from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
@@ -158,8 +160,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _engine_loss(self, epsilon: float) -> Any:
         """Return the loss as a Trainer takes it."""
-        if not isinstance(self.loss, str):
+        if isinstance(self.loss, KINDS):
             return self.loss
+        if not isinstance(self.loss, str):
+            return rule_of("loss", self.loss, (), self._outputs())
         if self.loss in WITH_EPSILON:
             return WITH_EPSILON[self.loss](epsilon)
         return PLAIN_LOSSES.get(self.loss, self.loss)

@@ -195,9 +195,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
 
     def _engine_row(self) -> Any:
-        """Return the loss, or a name of the same kind where it is a function."""
-        loss = self._engine_loss(0.0)
-        return "mse" if callable(loss) else loss
+        """Return the loss, whose row says what it reads."""
+        return self._engine_loss(0.0)
 
     def _outputs_end_alone(self) -> bool:
         return super()._outputs_end_alone() and not loss_row(self._engine_row()).rowwise
