@@ -188,16 +188,6 @@ _HOMES = {
 }
 
 
-# Relatives of the estimators in scikit-learn that are not here, and why.
-_ELSEWHERE = {
-    "SGDOneClassSVM": "no loss here is one of a single class",
-    **dict.fromkeys(
-        ("PassiveAggressiveClassifier", "PassiveAggressiveRegressor"),
-        "no optimizer here takes passive-aggressive steps",
-    ),
-}
-
-
 def _import_public(name: str) -> object:
     """Import the public name `name` from its module, at its first use."""
     from importlib import import_module
@@ -209,11 +199,28 @@ def _import_public(name: str) -> object:
             value = getattr(import_module(f"fastnn.{home}"), name)
             globals()[name] = value  # the next use does not come here
             return value
-    if name in _ELSEWHERE:  # an AttributeError would lose the message in ``from fastnn import``
-        raise ImportError(
-            f"fastnn has no {name}: {_ELSEWHERE[name]}; sklearn.linear_model.{name} is what to use"
-        )
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    raise _unknown_name(name)
+
+
+def _unknown_name(name: str) -> Exception:
+    """Return the error for a name that is not there, with what to write instead where it is known.
+
+    It is an AttributeError, of which ``from fastnn import`` would lose the message: for that, and
+    unless it is about to look for a module of that name, it is an ImportError.
+    """
+    import sys
+    from importlib.util import find_spec
+
+    text = f"module 'fastnn' has no attribute {name!r}"
+    if name.startswith("_"):
+        return AttributeError(text)
+    from fastnn.elsewhere import PACKAGE, instead
+
+    hint = instead(PACKAGE, name, (*__all__, *_ESTIMATORS))
+    imported = sys._getframe(2).f_code.co_name == "_handle_fromlist"
+    if hint and imported and find_spec(f"fastnn.{name}") is None:
+        return ImportError(f"fastnn has no {name}: {hint}")
+    return AttributeError(f"{text}: {hint}" if hint else text)
 
 
 if not TYPE_CHECKING:  # to which a misspelt name would be an object like any other

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastnn.errors import UnknownArgument
@@ -40,15 +40,18 @@ _NAMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("device", "backend", "target"), ("target",)),
     **dict.fromkeys(("num_threads", "n_threads"), ("threads", "n_jobs", "workers")),
     **dict.fromkeys(("n_jobs", "workers"), ("threads", "n_jobs", "workers")),
+    **dict.fromkeys(("threads",), ("n_jobs", "workers")),
     **dict.fromkeys(("solver", "optim"), ("optimizer",)),
     **dict.fromkeys(("criterion", "loss_fn", "loss_function", "objective", "cost"), ("loss",)),
     **dict.fromkeys(("model", "net"), ("network",)),
-    **dict.fromkeys(("layers",), ("hidden_layer_sizes",)),
+    **dict.fromkeys(("layers", "units", "n_hidden"), ("hidden_layer_sizes",)),
     **dict.fromkeys(("hidden", "hidden_units", "architecture"), ("hidden_layer_sizes", "layers")),
     **dict.fromkeys(("input_dim", "input_shape", "input_size", "in_features"), ("inputs",)),
     **dict.fromkeys(("n_inputs", "n_features", "in_dim", "input"), ("inputs",)),
-    **dict.fromkeys(("out_features", "output_dim", "outputs", "neurons", "nodes"), ("units",)),
-    **dict.fromkeys(("n_units", "num_units", "size", "dim", "width"), ("units",)),
+    **dict.fromkeys(("out_features", "output_dim", "outputs"), ("units",)),
+    **dict.fromkeys(("neurons", "nodes", "n_units", "num_units"), ("units", "hidden_layer_sizes")),
+    **dict.fromkeys(("size", "dim", "width"), ("units",)),
+    **dict.fromkeys(("normalize", "normalise", "normalization", "standardise"), ("standardize",)),
     **dict.fromkeys(("use_bias", "fit_intercept"), ("bias",)),
     **dict.fromkeys(("bias",), ("fit_intercept",)),
     **dict.fromkeys(("kernel_initializer", "initializer", "initialiser"), ("init",)),
@@ -81,7 +84,14 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("clipnorm", "global_clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
     **dict.fromkeys(("clipvalue", "clip"), ("clip_value",)),
-    **dict.fromkeys(("eval_set", "valid_set", "validation"), ("validation_data",)),
+    **dict.fromkeys(("eval_set", "valid_set", "validation"), ("validation_data", "X_val y_val")),
+    **dict.fromkeys(("validation_data",), ("X_val y_val",)),
+    **dict.fromkeys(("X_valid", "x_val", "X_validation", "X_eval"), ("X_val",)),
+    **dict.fromkeys(("y_valid", "Y_val", "y_validation", "y_eval"), ("y_val",)),
+    **dict.fromkeys(("X_train", "X_test", "data", "features", "samples"), ("X",)),
+    **dict.fromkeys(("y_train", "y_test", "y_true", "labels", "targets"), ("y",)),
+    **dict.fromkeys(("metric", "eval_metric"), ("metrics", "scoring")),
+    **dict.fromkeys(("metrics",), ("scoring",)),
     **dict.fromkeys(("weights", "sample_weights", "weight"), ("sample_weight", "weights")),
     **dict.fromkeys(("categorical", "cat_features"), ("categorical_features",)),
     **dict.fromkeys(("categorical_feature", "cat_cols"), ("categorical_features",)),
@@ -94,6 +104,8 @@ _SCHEDULES = "Constant", "StepDecay", "Exponential", "InverseScaling", "Cosine"
 _EACH_PASS = "{} counts passes over all rows, not updates"
 _HERE = "it is called {} here"
 _WARM_UP = "a warm-up goes before it: WarmUp(100, then=Cosine(0.1, steps=1000))"
+_SHARE = "early_stopping=True sets rows aside, a share of validation_fraction"
+_SHARES = {"early_stopping": _SHARE, "validation_fraction": _HERE.format("validation_fraction")}
 _PER_STEP = "factor is for each step: factor = decay_rate ** (1 / decay_steps)"
 _FALLING = "with power=1, decay is for each step: decay = decay_rate / decay_steps"
 _RATES: dict[str, str] = {
@@ -107,6 +119,18 @@ _REGULARIZERS: dict[str, str] = {
     "Trainer": "it is l1 or l2, a number each: Trainer(network, l2=0.001)",
 }
 _CONVERTED: dict[str, dict[str, str]] = {
+    **dict.fromkeys(("validation_split", "val_split", "validation_size"), _SHARES),
+    **dict.fromkeys(("validation_data", "eval_set", "valid_set", "validation"), {
+        "X_val": "it is two arguments here, X_val=... and y_val=...",
+    }),
+    **dict.fromkeys(("gpu", "use_gpu", "gpus", "cuda", "use_cuda", "accelerator"), {
+        "target": 'target="cuda" takes its place',
+    }),
+    **dict.fromkeys(("metrics", "metric", "eval_metric"), {
+        "scoring": "early stopping goes by one, which is scoring; sklearn.metrics has others for "
+                   "what is predicted",
+    }),
+    "l1": {"penalty": 'it is penalty="l1", and alpha its strength'},
     "keep_prob": {
         "Dropout": "rate is the part that is dropped: Dropout(rate=1 - keep_prob)",
         "dropout": "dropout is the part that is dropped, 1 - keep_prob",
@@ -202,19 +226,98 @@ _PLACES: dict[str, str] = {
 
 # Of estimators, whose settings are all in one place.
 _PENALTY = "alpha is the strength of the penalty"
-_OF_ESTIMATORS: dict[str, str] = {
+_OF_FIT = "it is an argument of fit: model.fit(X, y, {}=...)"
+_PLAIN_PENALTY = {
     "C": "alpha takes its place, in linear models 1 / (C * len(X))",
     **dict.fromkeys(("l2", "weight_decay", "reg_lambda", "regularization"), _PENALTY),
+}
+_ALONE = "a Trainer alone has it: Trainer(network, {}=...)"
+_OF_TRAINERS = {
+    **dict.fromkeys(("clip_norm", "clip_value", "label_smoothing", "ignore_nan", "l1"), _ALONE),
+    **dict.fromkeys(("on_divergence", "max_restores", "communicator"), _ALONE),
+    **dict.fromkeys(
+        ("init", "bias_init", "bias", "max_norm", "trainable", "rate_factor"),
+        "it is a setting of layers, which a Trainer's network has: Dense(10, {}=...)",
+    ),
+}
+_OF_ESTIMATORS: dict[str, str] = {
+    **_PLAIN_PENALTY,
+    **dict.fromkeys(("sample_weight", "X_val", "y_val", "sample_weight_val"), _OF_FIT),
+    "X_val y_val": "they are arguments of fit: model.fit(X, y, X_val=..., y_val=...)",
+    **dict.fromkeys(("X", "y"), "data are arguments of fit: model.fit(X, y)"),
+    "classes": "fit takes those that y has, and partial_fit an argument of this name",
+    **dict.fromkeys(
+        ("coef_init", "intercept_init"),
+        "linear models alone begin with given weights; with warm_start=True a fit goes on from "
+        "those of the last one",
+    ),
+    **dict.fromkeys(
+        ("hidden_layer_sizes", "activation", "dropout"),
+        "a linear model has no hidden layers; MLPClassifier and MLPRegressor have {}",
+    ),
+    **_OF_TRAINERS,
+    **dict.fromkeys(
+        ("categorical_features", "numeric_features", "n_members", "time_limit"),
+        "TabularClassifier and TabularRegressor have it, for tables",
+    ),
+    "groups": "rows that go together are kept apart by scikit-learn's GroupShuffleSplit, for X_val "
+    "and y_val",
+    "class_weight": "of a regression rows have weights: model.fit(X, y, sample_weight=...)",
+    "loss": "a Perceptron has one loss; SGDClassifier has others",
+    "n_jobs": "as in scikit-learn, a linear regressor has none; leave it out",
+    "precision": "MLPClassifier and MLPRegressor have {}",
+    "restore_best": "with early_stopping=True the weights of the best score are kept; leave it out",
+}
+# Of methods that do one epoch, and of those that answer.
+_OF_EPOCHS: dict[str, str] = {
+    **dict.fromkeys(("max_iter", "epochs"), "each call does one epoch; make one for each"),
+    **dict.fromkeys(
+        ("X_val y_val", "X_val", "y_val", "sample_weight_val"),
+        "it is an argument of fit; after partial_fit, score scores such rows",
+    ),
+    **dict.fromkeys(
+        ("early_stopping", "validation_fraction"),
+        "no rows are set aside from a part of the data; score scores others",
+    ),
+}
+_AT_ONCE = "rows are answered in parts of a size that suits; leave it out"
+_OF_ANSWERS: dict[str, str] = {
+    **dict.fromkeys(("batch_size", "steps", "threads", "n_jobs", "workers"), _AT_ONCE),
+    **dict.fromkeys(
+        ("verbose", "progress", "callbacks", "epochs"),
+        "it shows nothing and calls nothing meanwhile; leave it out",
+    ),
+    **dict.fromkeys(
+        ("scoring", "metrics"),
+        "it gives one score; sklearn.metrics has others for what is predicted",
+    ),
+    **dict.fromkeys(
+        ("threshold", "prob", "probability"),
+        "compare probabilities, which predict_proba returns, with one",
+    ),
+    "y": "it takes X alone",
 }
 _MEMBERS = "members choose theirs; MLPClassifier and MLPRegressor have "
 _OF_TABLES: dict[str, str] = {
     **dict.fromkeys(("batch_size", "hidden_layer_sizes", "optimizer", "schedule", "alpha",
                      "activation", "dropout", "momentum"), _MEMBERS + "{}"),
     **dict.fromkeys(("learning_rate", "learning_rate_init"), _MEMBERS + "learning_rate_init"),
-    **dict.fromkeys((*_OF_ESTIMATORS,), _MEMBERS + "alpha"),
+    **dict.fromkeys((*_PLAIN_PENALTY,), _MEMBERS + "alpha"),
+    **_OF_TRAINERS,
+    **{name: _OF_ESTIMATORS[name] for name in ("sample_weight", "X_val", "y_val", "X", "y",
+                                               "sample_weight_val", "X_val y_val")},
+    "groups": _OF_FIT,
+    "class_weight": _OF_ESTIMATORS["class_weight"],
+    "standardize": "members scale columns by themselves; leave it out",
     **dict.fromkeys(("max_depth", "min_samples_leaf", "num_leaves", "max_features", "criterion"),
                     "it is a setting of trees, and members are networks; leave it out"),
     "early_stopping": "members always stop early; n_iter_no_change says when",
+}  # fmt: skip
+
+_METHODS: dict[str, dict[str, str]] = {
+    "partial_fit": _OF_EPOCHS,
+    **dict.fromkeys(("predict", "predict_proba", "predict_log_proba", "decision_function",
+                     "forward", "evaluate", "score"), _OF_ANSWERS),
 }  # fmt: skip
 
 # How it is called, where something is missing or at another's place.
@@ -269,20 +372,31 @@ def _explaining(plain: Any, owner: str) -> Any:
             trace = error.__traceback__
             if trace is None or trace.tb_next is not None:  # not of the call, but from within
                 raise
-            raise UnknownArgument(_advice(owner, plain, args, settings)) from None
+            raise UnknownArgument(_advice(_called(owner, args), plain, args, settings)) from None
 
     return call
 
 
+def _called(owner: str, args: tuple[Any, ...]) -> str:
+    """Return what a call is known by: of a method, by the class that the user has an object of."""
+    kind, dot, method = owner.rpartition(".")
+    return f"{type(args[0]).__name__}.{method}" if dot and args and kind.isidentifier() else owner
+
+
 def _advice(owner: str, plain: Any, args: tuple[Any, ...], settings: Mapping[str, Any]) -> str:
     """Return what is said of a call whose arguments are not those of the signature."""
+    made_with: list[str] = []  # by the class of an estimator, where the call is of its method
+    if args and "." in owner and hasattr(args[0], "get_params"):
+        made_with = [*inspect.signature(type(args[0])).parameters]
     parameters = {
         name: each for name, each in inspect.signature(plain).parameters.items() if name != "self"
     }
     known = [*parameters]
     unknown = [name for name in settings if name not in parameters]
     if unknown:
-        return "; ".join(f"{owner} has no {name}: {_where(owner, name, known)}" for name in unknown)
+        return "; ".join(
+            f"{owner} has no {name}: {_where(owner, name, known, made_with)}" for name in unknown
+        )
     places = [name for name in known if parameters[name].kind is not inspect.Parameter.KEYWORD_ONLY]
     given = len(args) - ("self" in inspect.signature(plain).parameters)
     if given < 0:  # a method of a class, as in Trainer.fit(X=X, y=y)
@@ -314,8 +428,11 @@ def _example(owner: str) -> str:
     return f", as in {_EXAMPLES[owner]}" if owner in _EXAMPLES else ""
 
 
-def _where(owner: str, name: str, known: list[str]) -> str:
-    """Return what to do about an argument that is unknown: its name here, or where it belongs."""
+def _where(owner: str, name: str, known: list[str], made_with: Sequence[str] = ()) -> str:
+    """Return what to do about an argument that is unknown: its name here, or where it belongs.
+
+    `made_with` is what the class takes whose method it was given to.
+    """
     converted = _CONVERTED.get(name, {})
     for here in (owner, *known):
         if here in converted:
@@ -327,17 +444,35 @@ def _where(owner: str, name: str, known: list[str]) -> str:
     for here in known:
         if here.lower() == name.lower():
             return f"it is called {here} here"
+    kind, _, method = owner.rpartition(".")
+    for each in (name, *names) if method in _METHODS else ():
+        if each in _METHODS[method]:
+            return _METHODS[method][each].format(each)
+    if made_with and (found := _of_class(kind, name, made_with)):
+        return found
     said = names or name in _PLACES  # a name of something else, and not a misspelt one
     if not said and (near := difflib.get_close_matches(name, known, n=1, cutoff=0.8)):
         return f"did you mean {near[0]}?"
-    places = _places_for(known)
+    places = _places_for(made_with or known)
     for each in (name, *names):
         if each in places:
             return places[each].format(each)
     return f"it takes {_listed(known)}"
 
 
-def _places_for(known: list[str]) -> Mapping[str, str]:
+def _of_class(kind: str, name: str, made_with: Sequence[str]) -> str:
+    """Return where an argument belongs that the class of an estimator takes, or ""."""
+    converted = _CONVERTED.get(name, {})
+    for here in made_with:
+        if here in converted and converted[here] != _HERE.format(here):
+            return f"it belongs to the class, {kind}(...): {converted[here]}"
+    for here in (name, *_NAMES.get(name, ()), *converted):
+        if here in made_with:
+            return f"it is a parameter of the class: {kind}({here}=...)"
+    return ""
+
+
+def _places_for(known: Sequence[str]) -> Mapping[str, str]:
     """Return the table of places that holds for a call."""
     if "n_members" in known:
         return _OF_TABLES

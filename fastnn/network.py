@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.arguments import explained
+from fastnn.elsewhere import NETWORK, refused
 from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
 from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
@@ -271,6 +272,12 @@ class Network:
 
     inputs: int | None
     layers: tuple[Layer | Dropout, ...]
+
+    if not TYPE_CHECKING:  # to which a misspelt attribute would be one like any other
+
+        def __getattr__(self, name: str) -> object:
+            """Raise for an attribute that is not there, with what to write instead."""
+            return refused(self, name, NETWORK)
 
     def __init__(self, inputs: int | None, layers: Iterable[Layer | Dropout]) -> None:
         if inputs is not None:

@@ -8,6 +8,7 @@ and, for the NumPy target, in `fastnn.targets.numpy.updates`.
 
 from __future__ import annotations
 
+import difflib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
@@ -287,3 +288,39 @@ OPTIMIZERS: tuple[type[Optimizer], ...] = (
     Lion,
     AveragedSGD,
 )
+
+_NO_DEFAULT = {"SGD": "SGD(0.1)", "AveragedSGD": "AveragedSGD(0.1)"}
+_OTHER_NAMES = {
+    "momentum": "SGD(0.1, momentum=0.9)",
+    "nesterov": "SGD(0.1, momentum=0.9, nesterov=True)",
+    "asgd": "AveragedSGD(0.1)",
+}
+
+
+def refusal(value: Any) -> InvalidInput:
+    """Return the error for what is given as an optimizer and is none.
+
+    A name is none: rates are what has to be chosen, and each name would hide one.
+
+    >>> raise refusal("rmsprop")
+    Traceback (most recent call last):
+        ...
+    fastnn.errors.InvalidInput: optimizer must be one of SGD, Adam, AdamW, Nadam, RMSProp, \
+Adagrad, Lion, AveragedSGD, such as SGD(0.1) or Adam(), not 'rmsprop'; write RMSProp(0.01), \
+whose rate may be another
+    """
+    known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
+    text = f"optimizer must be one of {known}, such as SGD(0.1) or Adam(), not {shown(value)}"
+    if isinstance(value, type) and value in OPTIMIZERS:
+        return InvalidInput(f"{text}; give it its settings: {_example(value)}")
+    examples = {kind.__name__.lower(): _example(kind) for kind in OPTIMIZERS} | _OTHER_NAMES
+    written = value.lower().replace("_", "").replace("-", "") if isinstance(value, str) else ""
+    near = difflib.get_close_matches(written, examples, n=1, cutoff=0.75)
+    hint = f"; write {examples[near[0]]}, whose rate may be another" if near else ""
+    return InvalidInput(text + hint)
+
+
+def _example(kind: type[Optimizer]) -> str:
+    """Return how an optimizer is made."""
+    rate = next(each.default for each in fields(kind) if each.name == "learning_rate")
+    return _NO_DEFAULT.get(kind.__name__, f"{kind.__name__}({rate!r})")

@@ -22,7 +22,7 @@ PACKAGE = ROOT / "fastnn"
 HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     "fastnn": (
         ("errors",),
-        ("threads", "rules", "sanitizer", "tables", "arguments"),
+        ("threads", "rules", "sanitizer", "tables", "arguments", "elsewhere"),
         ("storage",),
         ("initializers", "schedules"),
         ("optimizers", "losses"),

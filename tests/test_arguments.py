@@ -185,6 +185,27 @@ def test_a_call_says_what_to_write(text):
 
 
 OF_ESTIMATORS = {
+    "MLPClassifier has no validation_split: early_stopping=True sets rows aside, a share of vali": {
+        "validation_split": 0.2
+    },
+    "TabularRegressor has no val_split: it is called validation_fraction here": {"val_split": 0.2},
+    "SGDClassifier has no metrics: early stopping goes by one, which is scoring": {"metrics": "f1"},
+    'MLPRegressor has no gpu: target="cuda" takes its place': {"gpu": True},
+    "MLPClassifier has no units: it is called hidden_layer_sizes here": {"units": 8},
+    "SGDClassifier has no units: a linear model has no hidden layers; MLPClassifier and MLPReg": {
+        "units": 8
+    },
+    "SGDRegressor has no normalize: it is called standardize here": {"normalize": True},
+    "Perceptron has no threads: it is called n_jobs here": {"threads": 2},
+    "SGDRegressor has no threads: as in scikit-learn, a linear regressor has none": {"threads": 2},
+    "TabularClassifier has no threads: it is called n_jobs here": {"threads": 2},
+    "MLPClassifier has no clip_norm: a Trainer alone has it: Trainer(network, clip_norm=...)": {
+        "clip_norm": 1.0
+    },
+    "MLPClassifier has no sample_weight: it is an argument of fit: model.fit(X, y, sample_weig": {
+        "sample_weight": Y
+    },
+    'SGDClassifier has no l1: it is penalty="l1", and alpha its strength': {"l1": 0.1},
     "MLPClassifier has no lr: it is called learning_rate_init here": {"lr": 0.1},
     "MLPClassifier has no epochs: it is called max_iter here": {"epochs": 3},
     "MLPClassifier has no hidden_layers: did you mean hidden_layer_sizes?": {"hidden_layers": 3},
@@ -215,6 +236,100 @@ def test_an_estimator_says_what_to_write(text):
     pytest.importorskip("sklearn", "1.6")
     with pytest.raises(UnknownArgument, match=re.escape(text)):
         getattr(fastnn, text.split()[0])(**OF_ESTIMATORS[text])
+
+
+# Of methods: what is given to one, beside X and y, or X alone.
+OF_METHODS = {
+    "SGDClassifier.fit has no epochs: it is a parameter of the class: SGDClassifier(max_iter=...)":
+        {"epochs": 3},
+    "TabularClassifier.fit has no eval_set: it is two arguments here, X_val=... and y_val=...":
+        {"eval_set": [(X, Y)]},
+    "MLPRegressor.fit has no validation_data: it is two arguments here, X_val": {
+        "validation_data": (X, Y)},
+    "MLPClassifier.fit has no sample_weights: it is called sample_weight here": {
+        "sample_weights": Y},
+    "Perceptron.fit has no class_weight: it is a parameter of the class: Perceptron(class_w": {
+        "class_weight": "balanced"},
+    "SGDRegressor.fit has no class_weight: of a regression rows have weights": {
+        "class_weight": "balanced"},
+    "MLPClassifier.fit has no batch_size: it is a parameter of the class: MLPClassifier(batch_": {
+        "batch_size": 8},
+    "SGDRegressor.fit has no callbacks: it is a parameter of the class: SGDRegressor(callbacks": {
+        "callbacks": []},
+    "MLPClassifier.fit has no validation_split: it belongs to the class, MLPClassifier(...): ear": {
+        "validation_split": 0.2},
+    "MLPClassifier.fit has no X_valid: it is called X_val here": {"X_valid": X},
+    "SGDClassifier.fit has no groups: rows that go together are kept apart by": {"groups": Y},
+    "MLPClassifier.fit has no coef_init: linear models alone begin with": {"coef_init": X},
+    "SGDClassifier.fit has no lr: it is a parameter of the class: SGDClassifier(eta0=...)": {
+        "lr": 0.1},
+    "MLPClassifier.fit has no lr: it is a parameter of the class: MLPClassifier(learning_rate_i": {
+        "lr": 0.1},
+    "TabularRegressor.fit has no batch_size: members choose theirs": {"batch_size": 8},
+    "MLPRegressor.fit has no sample_wieght: did you mean sample_weight?": {"sample_wieght": Y},
+    "MLPRegressor.fit has no no_such: it takes X, y, sample_weight, X_val, y": {"no_such": 1},
+    "MLPClassifier.partial_fit has no epochs: each call does one epoch": {"epochs": 3},
+    "SGDRegressor.partial_fit has no X_val: it is an argument of fit": {"X_val": X},
+    "SGDRegressor.partial_fit has no validation_data: it is an argument of fit": {
+        "validation_data": (X, Y)},
+    "SGDClassifier.partial_fit has no verbose: it is a parameter of the class": {"verbose": 1},
+    "SGDClassifier.predict has no batch_size: rows are answered in parts of a size that suits": {
+        "batch_size": 8},
+    "Perceptron.decision_function has no y: it takes X alone": {"y": Y},
+    "MLPClassifier.predict_proba has no verbose: it shows nothing": {"verbose": 0},
+    "TabularClassifier.predict has no threshold: compare probabilities": {"threshold": 0.3},
+    "MLPRegressor.score has no scoring: it gives one score; sklearn.metrics has": {"scoring": "r2"},
+    "TabularClassifier.score has no batch_size: rows are answered in parts": {"batch_size": 8},
+    "SGDClassifier.score has no weights: it is called sample_weight here": {"weights": Y},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", OF_METHODS)
+def test_a_method_of_an_estimator_names_the_class_and_says_what_to_write(text):
+    pytest.importorskip("sklearn", "1.6")
+    kind, method = text.split()[0].split(".")
+    data = (X, Y) if method in ("fit", "partial_fit", "score") else (X,)
+    model = getattr(fastnn, kind)()
+    before = dict(vars(model))
+    with pytest.raises(UnknownArgument, match=re.escape(text)):
+        getattr(model, method)(*data, **OF_METHODS[text])
+    assert vars(model) == before
+    derived = type("Mine", (type(model),), {"__init__": type(model).__init__})()
+    with pytest.raises(UnknownArgument, match=f"Mine.{method} has no no_such: it takes X"):
+        getattr(derived, method)(*data, no_such=1)
+
+
+def test_scikit_learn_still_reads_the_signatures_of_what_fits():
+    pytest.importorskip("sklearn", "1.6")
+    from sklearn import config_context
+    from sklearn.base import clone
+
+    with config_context(enable_metadata_routing=True):
+        for kind in fastnn._ESTIMATORS:
+            model = getattr(fastnn, kind)(random_state=0).set_fit_request(sample_weight=True)
+            model.set_score_request(sample_weight=True)
+            asked = clone(model).get_metadata_routing()
+            assert asked.fit.requests["sample_weight"] and asked.score.requests["sample_weight"]
+            assert {"X_val", "y_val"} <= {*asked.fit.requests}
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "text"),
+    [
+        ("predict", {"batch_size": 64}, "Trainer.predict has no batch_size: rows are answered in"),
+        ("predict", {"verbose": 0}, "Trainer.predict has no verbose: it shows nothing"),
+        ("forward", {"training": True}, "Trainer.forward has no training: it takes X"),
+        ("predict_proba", {"steps": 3}, "Trainer.predict_proba has no steps: rows are answered"),
+        ("evaluate", {"batch_size": 8}, "Trainer.evaluate has no batch_size: rows are answered in"),
+        ("evaluate", {"weights": Y}, "Trainer.evaluate has no weights: it is called sample_weight"),
+        ("evaluate", {"metric": "f1"}, "Trainer.evaluate has no metric: it is called metrics here"),
+        ("evaluate", {"callbacks": []}, "Trainer.evaluate has no callbacks: it shows nothing and"),
+    ],
+)
+def test_what_a_trainer_answers_with_takes_no_other_arguments(method, given, text):
+    for model, kind in ((trainer(), "Trainer"), (Ensemble([trainer()]), "Ensemble")):
+        with pytest.raises(UnknownArgument, match=text.replace("Trainer", kind)):
+            getattr(model, method)(*(X, Y)[: 1 + (method == "evaluate")], **given)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +364,12 @@ def test_an_estimator_says_what_to_write(text):
             lambda: Trainer(NETWORK, int),
             "loss must not be a class, and int is one; one is Quantile",
         ),
-        (lambda: Trainer(NETWORK, optimizer="adam"), "such as SGD(0.1) or Adam(), not 'adam'"),
+        (lambda: Trainer(NETWORK, optimizer="adam"), "or Adam(), not 'adam'; write Adam(0.001), "),
+        (lambda: Trainer(NETWORK, optimizer="RMSprop"), "not 'RMSprop'; write RMSProp(0.01), whos"),
+        (lambda: trainer().set(optimizer="averaged_sgd"), "'averaged_sgd'; write AveragedSGD(0.1)"),
+        (lambda: Trainer(NETWORK, optimizer=AdamW), "; give it its settings: AdamW(0.001)"),
+        (lambda: Trainer(NETWORK, optimizer=SGD), "; give it its settings: SGD(0.1)"),
+        (lambda: Trainer(NETWORK, optimizer=0.1), "such as SGD(0.1) or Adam(), not 0.1"),
     ],
 )
 def test_a_value_at_the_place_of_another_says_what_belongs_there(make, text):
@@ -282,15 +402,32 @@ def public_calls():
     }
 
 
+def methods_of_estimators():
+    """Return the methods that users call on estimators, by the names of class and method."""
+    names = "fit partial_fit predict predict_proba predict_log_proba decision_function score"
+    models = [
+        getattr(fastnn, kind)(**{"loss": "log_loss"} if kind == "SGDClassifier" else {})
+        for kind in fastnn._ESTIMATORS
+    ]
+    return {
+        f"{type(model).__name__}.{name}": getattr(model, name)
+        for model in models
+        for name in names.split()
+        if hasattr(model, name)
+    }
+
+
 def test_every_public_call_explains_and_every_advice_is_true():
     pytest.importorskip("sklearn", "1.6")
-    calls = public_calls()
+    calls = public_calls() | methods_of_estimators()
     signatures = {name: inspect.signature(what).parameters for name, what in calls.items()}
-    signatures["fit"] = signatures["Trainer.fit"]
-    tables = "_NAMES", "_CONVERTED", "_PLACES", "_OF_ESTIMATORS", "_OF_TABLES"
+    tables = "_NAMES", "_CONVERTED", "_PLACES", "_OF_ESTIMATORS", "_OF_TABLES", "_OF_EPOCHS"
+    tables += "_OF_ANSWERS", "_OF_TRAINERS"
     known = {*chain(*(getattr(arguments, each) for each in tables)), "no_such_setting"}
     advised = re.compile(r"(\w+)\((?:[^()]*, )?(\w+)=")
     for owner, what in calls.items():
+        fits = f"{owner.partition('.')[0]}.fit"  # by which the advice is to be followed
+        signatures["fit"] = signatures.get(fits, signatures["Trainer.fit"])
         for name in known - {*signatures[owner]}:
             with pytest.raises(UnknownArgument) as caught:
                 what(**{name: 0})

@@ -184,12 +184,6 @@ def test_a_classifier_refuses_a_loss_of_counts():
         SGDClassifier("poisson").fit([[0.0], [1.0]], [0, 1])
 
 
-@pytest.mark.parametrize("name", ["SGDOneClassSVM", "PassiveAggressiveClassifier"])
-def test_a_relative_that_is_not_here_is_said_to_be_elsewhere(name):
-    with pytest.raises(ImportError, match=f"fastnn has no {name}: .*linear_model.{name}"):
-        exec(f"from fastnn import {name}")
-
-
 def own_score(estimator, X, y):
     return estimator.score(X, y)
 

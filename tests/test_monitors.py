@@ -272,9 +272,9 @@ def test_a_monitor_that_the_history_will_not_have_is_refused_with_those_there_ar
     for monitor in ("validation_accuracy", "validation_auc"):
         with pytest.raises(InvalidInput, match="mse|watches 'validation_accuracy'"):
             regression.fit(X, REAL, 1, (X, REAL), callbacks=make(monitor=monitor))
-    with pytest.raises(InvalidInput, match="watches the validation_auc, but there is no valid"):
+    with pytest.raises(InvalidInput, match="watches the validation_auc, but there are no valid"):
         trainer.fit(X, LABELS, 1, callbacks=make(monitor="validation_auc"))
-    with pytest.raises(InvalidInput, match="watches the validation_hits, but there is no valid"):
+    with pytest.raises(InvalidInput, match="watches the validation_hits, but there are no valid"):
         trainer.fit(X, LABELS, 1, callbacks=make(monitor=hits, mode="max"))
     with pytest.raises(InvalidInput, match="'hits' takes none"):
         weighted = (X, LABELS, WEIGHTS)

@@ -9,22 +9,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
-from fastnn.estimators.labels import known_text, places_in
+from fastnn.estimators.labels import known_text, places_in, refuse_unordered
 from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
-from fastnn.inputs.data import check_targets
+from fastnn.inputs.data import IN_VALIDATION, check_targets
 from fastnn.inputs.frames import frame_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import (
@@ -34,14 +35,18 @@ from fastnn.inputs.sparse_rows import (
     chosen_rows,
     is_sparse,
 )
+from fastnn.optimizers import refusal
 from fastnn.threads.processors import available_threads
+from fastnn.training.callbacks import check_callbacks
 from fastnn.training.learning_check import ANEW, kind_of, warn
 from fastnn.training.metrics import Metrics
+from fastnn.training.saved_trainer import MOST_THREADS
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from fastnn.estimators.monitor import Monitor
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 FLOATS = (np.float64, np.float32)
 # Converted row by row as a batch takes them, so that there is no floating copy of X; of sparse X,
 # all numbers that are stored, in float32 where that holds them.
@@ -54,6 +59,17 @@ _KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
 _SETTINGS = 1000  # how many are remembered
+
+
+def keep(estimator: Any, parameters: dict[str, Any]) -> None:
+    """Store constructor parameters as they are, which `clone` needs."""
+    vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
+
+
+def fitting(method: Method) -> Method:
+    """Have a method that fits explain its arguments, after scikit-learn has checked parameters."""
+    found: Method = _fit_context(prefer_skip_nested_validation=True)(explained(method))
+    return found
 
 
 class NonFiniteParameters(Diverged, ValueError):
@@ -69,6 +85,7 @@ class TrainedEstimator(BaseEstimator):
 
     _weights_name = "coefs_"  # the attribute that a fit leaves
     _reasons: list[tuple[Trainer, str]]  # why trainers of the fit under way have learnt nothing
+    _one_epoch = False  # whether that fit is one without rows to validate on, of `partial_fit`
 
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
@@ -87,22 +104,47 @@ class TrainedEstimator(BaseEstimator):
         draft = type(self).__new__(type(self))
         draft.__dict__.update(vars(self))
         reasons: list[tuple[Trainer, str]] = []
-        draft._reasons = reasons
+        draft._reasons, draft._one_epoch = reasons, going_on
         trainer, losses = vars(self).get("_trainer"), vars(self).get("loss_curve_", [])
         noted = len(losses)
         try:
             with nullcontext() if trainer is None else trainer.unless_it_fails():
                 yield draft
-                del draft._reasons
+                del draft._reasons, draft._one_epoch
                 draft._warn_of(reasons, going_on)
         except BaseException:
             del losses[noted:]  # which `partial_fit` goes on with
             raise
         self.__dict__ = draft.__dict__  # attributes that are gone, such as names of columns, too
 
-    def _fit_trainer(self, trainer: Trainer, *arguments: Any, **more: Any) -> None:
-        """Have a trainer fit as `Trainer.fit` does, but keep what it would warn of."""
-        trainer._fit_in_turn(lambda text: self._reasons.append((trainer, text)), *arguments, **more)
+    def _fit_trainer(
+        self,
+        trainer: Trainer,
+        X: Any,
+        y: Any,
+        epochs: int,
+        validation: tuple[Any, ...] | None,
+        weights: np.ndarray | None,
+        callbacks: list[Any],
+        **more: Any,
+    ) -> None:
+        """Have a trainer fit as `Trainer.fit` does, but keep what it would warn of.
+
+        What it would refuse in words of its own arguments is refused in those of an estimator.
+        """
+        remedy = "" if self._one_epoch else "give fit X_val and y_val, or set early_stopping=True"
+        check_callbacks(callbacks, validation is not None, remedy=remedy)
+        try:
+            trainer._fit_in_turn(
+                lambda text: self._reasons.append((trainer, text)),
+                X, y, epochs, validation, weights, callbacks, **more,
+            )  # fmt: skip
+        except InvalidInput as error:
+            text = str(error)
+            if text.startswith(IN_VALIDATION):
+                text = text.removeprefix(IN_VALIDATION)
+                error.args = (f"in the rows to validate on, {text}",)
+            raise
 
     def _warn_of(self, reasons: list[tuple[Trainer, str]], going_on: bool) -> None:
         """Warn where nothing was learnt: of several networks, of the one that is left."""
@@ -144,6 +186,11 @@ class TrainedEstimator(BaseEstimator):
         scoring = getattr(self, "scoring", None)
         if type(scoring) is str:
             check_name(scoring)
+        optimizer = getattr(self, "optimizer", None)
+        if isinstance(optimizer, (str, type)):
+            same = getattr(self, "solver", None) is not None and optimizer in ("adam", "sgd")
+            hint = f"; solver={optimizer!r} has scikit-learn's settings of it" if same else ""
+            raise InvalidInput(f"{refusal(optimizer)}{hint}")
         parts = [each for value in values for each in (value if type(value) is tuple else [value])]
         if not _PLAIN.issuperset(map(type, parts)):
             super()._validate_params()
@@ -202,7 +249,8 @@ class TrainedEstimator(BaseEstimator):
         if known is None:
             check_compressed(X, "X")
         check_compressed(y, "y")
-        with named_columns(X), np.errstate(invalid="ignore"):  # of sums that tell what is finite
+        # Sums tell what is finite, and may be infinite themselves.
+        with named_columns(X), missing_labels(y, numeric), np.errstate(invalid="ignore"):
             X, y = validate_data(
                 self, X, known_text(y), accept_sparse=["csr", "csc"], dtype=KEPT, reset=reset,
                 ensure_all_finite=known is None, **checks,
@@ -279,10 +327,15 @@ class TrainedEstimator(BaseEstimator):
         Raises
         ------
         InvalidInput
-            It is 0.
+            It is 0, or more than an engine takes.
         """
         if n_jobs == 0:
             raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+        if n_jobs > MOST_THREADS:
+            raise InvalidInput(
+                f"n_jobs must be at most {MOST_THREADS}, not {n_jobs}; leave n_jobs=None to have "
+                "the number chosen from the work"
+            )
         return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
     def _check_known(self, y: Any) -> None:
@@ -381,6 +434,17 @@ def named_columns(X: Any) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def missing_labels(y: Any, numeric: bool) -> Iterator[None]:
+    """Have scikit-learn's error on labels one of which is missing say in which row that is."""
+    try:
+        yield
+    except (ValueError, TypeError):
+        if not numeric and len(getattr(y, "shape", (0,))) == 1:
+            refuse_unordered(y)
+        raise
+
+
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     """Return `sample_weight` (n,) as scikit-learn checks it, or None.
 
@@ -394,6 +458,22 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     sample_weight = opened(sample_weight, "sample_weight")
     refuse_apparent_numbers(sample_weight, "sample_weight")
     return np.asarray(_check_sample_weight(sample_weight, X, ensure_non_negative=True))
+
+
+def refuse_no_weight(weights: np.ndarray | None, why: str) -> None:
+    """Raise `InvalidInput` where nothing that is to be trained on weighs anything; `why` says more.
+
+    A mean of weights that are too small for it to be above 0 is one of nothing, too.
+    """
+    if weights is not None and not weights.mean(dtype=np.float64) > 0.0:
+        raise InvalidInput(f"no row to train on has a weight above 0: {why}")
+
+
+SET_ASIDE = (
+    "those that have one are among the rows that early_stopping sets aside; give fit rows to "
+    "validate on as X_val and y_val, or take another random_state"
+)
+OF_CLASSES = "class_weight times sample_weight is 0 for all of them; give a class of y some weight"
 
 
 def refuse_negative_counts(loss: Any, y: np.ndarray) -> None:
@@ -433,7 +513,8 @@ def split(
     Raises
     ------
     ValueError
-        In scikit-learn's words: fewer than two rows to validate on, or too few of a class.
+        In scikit-learn's words: fewer than two rows to validate on, or too few of a class; none to
+        train on that has a weight.
     """
     numbers = train_test_split(
         np.arange(len(rows)),
@@ -445,6 +526,7 @@ def split(
     weights = rows.sample_weight
     of = [(rows.y[each], None if weights is None else weights[each]) for each in (train, test)]
     of_train, of_test = parted(rows.X, train, test)
+    refuse_no_weight(of[0][1], SET_ASIDE)
     training, validation = Rows(of_train, *of[0]), Rows(of_test, *of[1], test)
     if len(validation) < 2:
         raise ValueError(
@@ -514,7 +596,7 @@ def train(
             warnings.warn(
                 f"{error}. The parameters of the best validation score so far are kept",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             return False
         raise NonFiniteParameters(

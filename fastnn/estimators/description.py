@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from operator import index
 from typing import Any, Literal
 
 import numpy as np
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.network import Dense, Dropout, Network
 from fastnn.rules.table import ActivationName
 from fastnn.schedules import Schedule
@@ -52,16 +53,56 @@ class EpochScaling(Schedule):
         return np.where(epochs == 0, self.rate, found) if self.fresh else found
 
 
+@dataclass(frozen=True)
+class PowerScaling(Schedule):
+    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
+
+    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
+    """
+
+    rate: float
+    power: float
+    done: float = 0.0
+
+    def rates(self, steps: np.ndarray) -> np.ndarray:
+        """Return the rates at `steps`."""
+        return self.rate / (self.done + steps + 1.0) ** self.power
+
+
 def hidden_sizes(sizes: Any) -> list[int]:
-    """Return the units of each hidden layer, in scikit-learn's words where one is none.
+    """Return the units of each hidden layer.
 
     >>> hidden_sizes(8), hidden_sizes((8, 4))
     ([8], [8, 4])
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words: a number below 1.
+    InvalidInput
+        What is no whole number; floats such as 8.0, which scikit-learn refuses, too.
     """
-    found = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-    if np.any(np.array(found) <= 0):
+    found = list(sizes) if np.iterable(sizes) else [sizes]
+    whole = [_whole(each, place) for place, each in enumerate(found)]
+    if any(each <= 0 for each in whole):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {found}.")
-    return [index(each) for each in found]
+    return whole
+
+
+def _whole(value: Any, place: int) -> int:
+    """Return the units of a hidden layer as an int."""
+    value = value.item() if isinstance(value, np.generic) else value
+    try:
+        if not isinstance(value, bool):
+            return index(value)
+    except TypeError:
+        pass
+    whole = isinstance(value, Real) and not isinstance(value, bool) and value == value // 1
+    remedy = f"write {int(value)}" if whole else "such as (100,) for one layer, or (64, 32) for two"
+    raise InvalidInput(
+        "hidden_layer_sizes must be whole numbers, one for each hidden layer, and has "
+        f"{shown(value):.60} at place {place}; {remedy}"
+    )
 
 
 def for_each(value: Any, layers: int, what: str) -> list[Any]:

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.scoring import is_extreme, r2
 from fastnn.inputs.npy_files import open_npy
@@ -20,6 +21,7 @@ from fastnn.inputs.table_files import table_files
 class ScoredNumbers(RegressorMixin):
     """A regressor of scikit-learn's, whose `score` takes y from a file, too."""
 
+    @explained
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R^2 of the predictions for X, the mean over outputs, weighted.
 

@@ -14,6 +14,8 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastnn.arguments import explained
+from fastnn.errors import InvalidInput
 from fastnn.estimators.files import opened
 from fastnn.rules.table import loss_row
 from fastnn.training.trainer import Trainer
@@ -22,13 +24,22 @@ _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
 
 
+class UnorderedLabels(InvalidInput, TypeError):
+    """Labels that cannot be sorted: fastnn's error, and the TypeError that scikit-learn raises."""
+
+
 class ScoredLabels(ClassifierMixin):
     """A classifier of scikit-learn's, for which labels may be text of NumPy's `StringDType`."""
 
+    @explained
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows of X whose label, or labels, are those of y, weighted."""
         y, sample_weight = opened(y, "y"), opened(sample_weight, "sample_weight")
-        return float(super().score(X, known_text(y), sample_weight))
+        try:
+            return float(super().score(X, known_text(y), sample_weight))
+        except (TypeError, ValueError):
+            refuse_unordered(y)
+            raise
 
 
 def known_text(y: Any) -> Any:
@@ -41,6 +52,44 @@ def known_text(y: Any) -> Any:
         return y
     found = y.astype(object)
     return found.astype(str) if all(isinstance(each, str) for each in found.flat) else found
+
+
+def refuse_unordered(y: Any, what: str = "y") -> None:
+    """Raise `UnorderedLabels` where a label of some (n,) is missing, or they have no order.
+
+    Of objects alone: for those whose sorting fails, or that scikit-learn refuses.
+
+    >>> refuse_unordered(np.array(["yes", None, "no"], object))
+    Traceback (most recent call last):
+        ...
+    fastnn.estimators.labels.UnorderedLabels: Input y contains None: there is no value in row 1; \
+leave rows without one out
+    """
+    from fastnn.estimators.tabular.outcomes import check_order, check_there
+
+    values = y if isinstance(y, np.ndarray) else np.asarray(y, object)
+    if values.dtype == object and values.ndim == 1:
+        try:
+            check_there(values, what)
+            check_order(values, what)
+        except InvalidInput as error:
+            raise UnorderedLabels(str(error)) from None
+
+
+def sorted_classes(y: Any) -> np.ndarray:
+    """Return the sorted labels of `y` (n,), or of an indicator of several labels a row.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words: what are no labels. `UnorderedLabels`: those that have no order.
+    """
+    classes = classes_of(y) if isinstance(y, np.ndarray) else None
+    if classes is None:
+        refuse_unordered(y)
+        # Objects that are strings become those.
+        classes = unique_labels(np.unique(y) if getattr(y, "ndim", 2) == 1 else y)
+    return classes
 
 
 def first_call(estimator: Any, classes: Any) -> bool:
@@ -58,6 +107,8 @@ def first_call(estimator: Any, classes: Any) -> bool:
         and np.array_equal(classes, known)
     ):
         return False  # sorted as they are, which takes scikit-learn as long as a short epoch
+    if classes is not None:
+        refuse_unordered(classes, "classes")
     return bool(_check_partial_fit_first_call(estimator, classes))
 
 
@@ -159,6 +210,7 @@ class Labels:
         classes = classes_of(y) if isinstance(y, np.ndarray) else None
         if classes is not None:
             return cls(classes, "multiclass" if len(classes) > 2 else "binary")
+        refuse_unordered(y)
         kind = type_of_target(y, input_name="y")
         if "multioutput" in kind:
             raise ValueError("Multioutput target data is not supported with label binarization")
@@ -238,9 +290,7 @@ class Labels:
                 else f"y has one label a row, but the last fit had {len(self.classes)} columns of "
                 "labels; give as many, or fit anew, with warm_start=False"
             )
-        classes = classes_of(y) if isinstance(y, np.ndarray) else None
-        if classes is None:
-            classes = unique_labels(y)
+        classes = sorted_classes(y)
         if warm_start:
             if set(classes) != set(self.classes):
                 raise ValueError(

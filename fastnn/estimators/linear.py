@@ -14,7 +14,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any, ClassVar, Literal, get_args
@@ -29,14 +29,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastnn.errors import Diverged, InvalidInput
 from fastnn.estimators.base import (
+    OF_CLASSES,
+    SET_ASIDE,
     NonFiniteParameters,
     Rows,
     TrainedEstimator,
     float_of,
     parted,
+    refuse_no_weight,
     scaled,
     scaling_of,
 )
+from fastnn.estimators.description import PowerScaling
 from fastnn.estimators.files import opened, window_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
@@ -49,10 +53,13 @@ from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import ReadRows, is_sparse
+from fastnn.layers import rule_of
+from fastnn.losses import KINDS
 from fastnn.network import SGD, Dense, Network, Optimizer
 from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
-from fastnn.schedules import InverseScaling, Schedule
+from fastnn.schedules import InverseScaling
+from fastnn.training.callbacks import watches_validation
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -65,22 +72,6 @@ _OVERFLOW = (
 _NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
-
-
-@dataclass(frozen=True)
-class PowerScaling(Schedule):
-    """scikit-learn's "invscaling" after `done` updates: rate / (done + t + 1)^power.
-
-    Unlike `InverseScaling` it takes a power below 0, with which rates grow.
-    """
-
-    rate: float
-    power: float
-    done: float = 0.0
-
-    def rates(self, steps: np.ndarray) -> np.ndarray:
-        """Return the rates at `steps`."""
-        return self.rate / (self.done + steps + 1.0) ** self.power
 
 
 class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
@@ -169,8 +160,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _engine_loss(self, epsilon: float) -> Any:
         """Return the loss as a Trainer takes it."""
-        if not isinstance(self.loss, str):
+        if isinstance(self.loss, KINDS):
             return self.loss
+        if not isinstance(self.loss, str):
+            return rule_of("loss", self.loss, (), self._outputs())
         if self.loss in WITH_EPSILON:
             return WITH_EPSILON[self.loss](epsilon)
         return PLAIN_LOSSES.get(self.loss, self.loss)
@@ -271,14 +264,14 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 "Maximum number of iteration reached before convergence. Consider increasing "
                 "max_iter to improve the fit.",
                 ConvergenceWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         if not incremental and self.power_t < 0:
             warnings.warn(
                 "Negative values for `power_t` are deprecated in version 1.8 and will raise an "
                 "error in 1.10. Use values in the range [0.0, inf) instead.",
                 FutureWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _fit_rows(
@@ -301,6 +294,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         X = ReadRows.of(matrix, dtype) if issparse(matrix) else X  # which all classes' fits read
         coded = self._coded(rows.y)
         data = X, self._encode(coded), self._weights(coded, rows.sample_weight)
+        validation = self._validation(held_out)
         epochs, times = 1 if incremental else self.max_iter, self.n_restarts if anew else 1
         trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, incremental)
         begun = trainer.parameters  # which take less time to read before there is an engine
@@ -318,7 +312,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                     trainer, begun, held_out, mean_weight, len(rows), side_by_side
                 )
                 lines = [Lines(len(rows), monitor)] if self.verbose else []
-                self._train(trainer, data, epochs, [*calls, *lines, monitor])
+                self._train(trainer, data, epochs, validation, [*calls, *lines, monitor])
                 fits.append((trainer, monitor))
             self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
         if found := overflow_of_fit(rows.X, *self._columns()):
@@ -351,6 +345,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         `parameters` are W and b as they are trained, where they are known; `start` as they are
         outside.
         """
+        refuse_no_weight(weights, OF_CLASSES)
         mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
@@ -394,12 +389,27 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return []
         return [self.callbacks] if callable(self.callbacks) else [*self.callbacks]
 
-    def _train(self, trainer: Trainer, data: tuple[Any, ...], epochs: int, calls: Any) -> None:
+    def _validation(self, held_out: Rows | None) -> tuple[Any, ...] | None:
+        """Return rows to validate on as a Trainer takes them, where a callback watches them."""
+        if held_out is None or not watches_validation(self._callbacks()):
+            return None
+        found = scaled(held_out.X, self._scaling), self._encode(self._coded(held_out.y))
+        weights = held_out.sample_weight
+        return found if weights is None else (*found, weights)
+
+    def _train(
+        self,
+        trainer: Trainer,
+        data: tuple[Any, ...],
+        epochs: int,
+        validation: tuple[Any, ...] | None,
+        calls: Any,
+    ) -> None:
         """Train up to so many epochs."""
         X, y, weights = data
         done, bar = trainer.epoch, int(self.verbose) > 1
         try:
-            self._fit_trainer(trainer, X, y, epochs, None, weights, calls, progress=bar)
+            self._fit_trainer(trainer, X, y, epochs, validation, weights, calls, progress=bar)
         except Diverged as error:
             raise NonFiniteParameters(
                 f"{_OVERFLOW % (error.epoch - done + 1)} {error}",
@@ -604,6 +614,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             )
         train, test = np.sort(train), np.sort(test)
         of = [None if weights is None else weights[part] for part in (train, test)]
+        refuse_no_weight(of[0], SET_ASIDE)
         of_train, of_test = parted(rows.X, train, test)
         return Rows(of_train, rows.y[train], of[0]), Rows(of_test, rows.y[test], of[1])
 

@@ -29,6 +29,11 @@ def outputs_of(X: Any, coef: Any, intercept: np.ndarray) -> np.ndarray:
         return np.concatenate([_products(part.astype(dtype), coef, intercept) for part in parts])
 
 
+def largest(outputs: np.ndarray) -> np.ndarray:
+    """Return the place of the class that outputs mean, (m,) or (m, classes), for each row."""
+    return (outputs > 0).astype(np.intp) if outputs.ndim == 1 else outputs.argmax(axis=1)
+
+
 def _products(X: Any, coef: Any, intercept: np.ndarray) -> np.ndarray:
     if type(X) is np.ndarray and type(coef) is np.ndarray:
         found = X @ coef.T

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, log_expit, softmax
-from sklearn.base import _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -16,7 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
-from fastnn.estimators.base import Rows, refuse_negative_counts
+from fastnn.estimators.base import Rows, fitting, keep, refuse_negative_counts
 from fastnn.estimators.description import HiddenActivation
 from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
@@ -42,11 +41,6 @@ RegressionLossName = Literal[
     "squared_epsilon_insensitive",
 ]  # fmt: skip
 PROBABILISTIC = ("log_loss", "softmax_cross_entropy", "binary_cross_entropy")
-
-
-def _keep(estimator: Any, parameters: dict[str, Any]) -> None:
-    """Store constructor parameters as they are, which `clone` needs."""
-    vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
 
 
 @explained
@@ -233,9 +227,9 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         precision: Precision = "float32",
         n_jobs: int | None = None,
     ) -> None:
-        _keep(self, locals())
+        keep(self, locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -274,7 +268,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         return self
 
     @available_if(lambda each: each._check_goes_on())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
         """Go on for one epoch over these rows, wherever the optimizer is.
 
@@ -300,6 +294,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
             fitted._fit(X, y, sample_weight, incremental=True)
         return self
 
+    @explained
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
         raw = self._outputs_of(X)
@@ -314,6 +309,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         return True
 
     @available_if(lambda each: each._check_probabilistic())
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities of `classes_`, (m, classes), or of each label, (m, labels).
 
@@ -329,6 +325,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         return np.hstack([1 - found, found]) if self.n_outputs_ == 1 else found
 
     @available_if(lambda each: each._check_probabilistic())
+    @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, -infinity where that is 0."""
         with np.errstate(divide="ignore"):
@@ -573,9 +570,9 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         precision: Precision = "float32",
         n_jobs: int | None = None,
     ) -> None:
-        _keep(self, locals())
+        keep(self, locals())
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -614,7 +611,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         return self
 
     @available_if(lambda each: each._check_goes_on())
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on for one epoch over these rows, wherever the optimizer is.
 
@@ -632,6 +629,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
             fitted._fit(X, y, sample_weight, incremental=True)
         return self
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row of X, (m,) or (m, outputs)."""
         return self._numbers(self._outputs_of(X))

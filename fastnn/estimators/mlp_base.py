@@ -21,11 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.errors import InvalidInput
 from fastnn.estimators import conversion
 from fastnn.estimators.base import (
+    OF_CLASSES,
     Rows,
     TrainedEstimator,
     check_weights,
     drawing,
     float_of,
+    refuse_no_weight,
     scaled,
     scaling_of,
     split,
@@ -48,6 +50,7 @@ from fastnn.inputs.problem import check_precision, penalty_of
 from fastnn.inputs.scaling import Scaling
 from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
+from fastnn.training.callbacks import watches_validation
 from fastnn.training.metrics import PREFIX, MetricName
 from fastnn.training.scores import refuse_overflow
 from fastnn.training.trainer import Trainer
@@ -227,7 +230,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
                 "clipped",
-                stacklevel=4,
+                stacklevel=5,
             )
         monitor = fit.monitor
         if not (incremental or monitor.stopped) and monitor.epochs == self.max_iter:
@@ -235,7 +238,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _fit_once(
@@ -278,6 +281,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         X = scaled(rows.X, scalings[0])
         coded = self._coded(rows.y)
         targets, weights = self._encode(coded, task.loss), self._weights(coded, rows.sample_weight)
+        refuse_no_weight(weights, OF_CLASSES)
         if scalings[1] is not None:
             targets = scalings[1].apply(targets)
         settings = self._settings(len(rows), weights, task)
@@ -309,7 +313,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             )
             metrics = self._metric(trainer, own, held_out.sample_weight)
             if not metrics:
-                validation, score_of = None, self._score_on(held_out, scalings)
+                score_of = self._score_on(held_out, scalings)
+                if not watches_validation(self._callbacks()):
+                    validation = None
         series = PREFIX + metrics[0] if metrics else ""
         monitor = self._monitor(trainer, task, targets, weights, penalty, series, score_of)
         calls: list[Any] = [

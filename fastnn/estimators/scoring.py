@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import check_scoring, get_scorer_names
 
+from fastnn.elsewhere import unknown_measure
 from fastnn.errors import InvalidInput
-from fastnn.rules.table import unknown_name
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def check_name(name: str) -> None:
     """Raise `InvalidInput` where no scorer of scikit-learn's has a name."""
     if name not in get_scorer_names():
-        raise unknown_name("scoring", name, get_scorer_names())
+        raise unknown_measure("scoring", name, get_scorer_names())
 
 
 def accuracy(right: np.ndarray, weights: np.ndarray | None) -> float:

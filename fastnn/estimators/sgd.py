@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import _fit_context
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 from sklearn.linear_model import SGDRegressor as TheirRegressor
 from sklearn.linear_model._base import LinearClassifierMixin
@@ -14,19 +13,18 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
 from fastnn.errors import shown
-from fastnn.estimators.base import Rows, float_of, refuse_negative_counts
+from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
-from fastnn.estimators.labels import ScoredLabels, classes_of, first_call, places_in
+from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
-from fastnn.estimators.linear_outputs import refuse_overflow
+from fastnn.estimators.linear_outputs import largest, refuse_overflow
 from fastnn.estimators.one_by_one import fit_each, mean_losses
 from fastnn.estimators.scoring import accuracy, r2
 from fastnn.estimators.weights import given_weights, refuse_balanced
@@ -41,11 +39,6 @@ from fastnn.training.callbacks import Callback
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
 
 
-def _largest(scores: np.ndarray) -> np.ndarray:
-    """Return the place of the class that scores mean, (m,) or (m, classes), for each row."""
-    return (scores > 0).astype(np.intp) if scores.ndim == 1 else scores.argmax(axis=1)
-
-
 class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
 
@@ -56,7 +49,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     classes_: np.ndarray
     class_weight: Any
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -107,10 +100,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     ) -> None:
         self._more_validate_params()
         X, y = self._check_rows(X, y, reset=True)
-        classes = classes_of(y)
-        if classes is None:
-            # With scikit-learn's errors; objects that are strings become those.
-            classes = unique_labels(np.unique(y))
+        classes = sorted_classes(y)
         if len(classes) < 2:
             raise ValueError(
                 f"The number of classes has to be greater than one; got {len(classes)} class"
@@ -123,7 +113,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
 
@@ -155,6 +145,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         begun = getattr(self, "coef_", None) is not None
         self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
 
+    @explained
     def decision_function(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
 
@@ -162,9 +153,10 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         """
         return self._outputs_for(X)
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the label of each row of X (m, features), as `fit` was given it: (m,)."""
-        places = _largest(self.decision_function(X))
+        places = largest(self.decision_function(X))
         return np.asarray(self.classes_[places])
 
     def _outputs(self) -> int:
@@ -203,9 +195,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
 
     def _engine_row(self) -> Any:
-        """Return the loss, or a name of the same kind where it is a function."""
-        loss = self._engine_loss(0.0)
-        return "mse" if callable(loss) else loss
+        """Return the loss, whose row says what it reads."""
+        return self._engine_loss(0.0)
 
     def _outputs_end_alone(self) -> bool:
         return super()._outputs_end_alone() and not loss_row(self._engine_row()).rowwise
@@ -257,7 +248,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
     def _score_of(
         self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
     ) -> float:
-        return accuracy(_largest(outputs) == coded, weights)
+        return accuracy(largest(outputs) == coded, weights)
 
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
@@ -441,6 +432,7 @@ class SGDClassifier(LinearClassifier):
         return True
 
     @available_if(_check_proba)
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probability of each class, (m, classes).
 
@@ -461,6 +453,7 @@ class SGDClassifier(LinearClassifier):
         return np.asarray(found / found.sum(axis=1, keepdims=True))
 
     @available_if(_check_proba)
+    @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`; -infinity where that is 0."""
         with np.errstate(divide="ignore"):
@@ -563,7 +556,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         if name != "n_jobs"
     } | {"loss": losses_of("real", "counts")}
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def fit(
         self,
         X: Any,
@@ -620,7 +613,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
 
@@ -644,6 +637,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         weights = self._checked_weights(sample_weight, X)
         self._fit_model(X, y, weights, None if first else self._columns(), incremental=True)
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the numbers (m,) that the model gives for X (m, features): rates of "poisson"."""
         found = self._numbers(self._outputs_for(X))

@@ -381,7 +381,7 @@ def check_finite(
     if np.isfinite(array[place]):
         raise InvalidInput(
             f"{what} {where} is too large for {np.dtype(dtype)}; scale {what}, "
-            'or make the trainer with dtype="float64"'
+            'or choose dtype="float64"'
         )
     other = f", or {missing}" if missing and np.isnan(array[place]) else ""
     raise InvalidInput(

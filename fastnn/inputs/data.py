@@ -53,6 +53,7 @@ READABLE = tuple(
         "uint32",
     )
 )  # fmt: skip
+IN_VALIDATION = "in validation_data, "  # how messages on those begin
 SUM_TOLERANCE = 1e-3  # of the probabilities of a row: that of half precision, and of rounded tables
 
 
@@ -284,10 +285,10 @@ def check_validation(
         weight = weights[0] if weights else None
         return check_data(problem, X, y, weight, reader=reader, names=names)
     except UnknownLabel as error:
-        error.args = (f"in validation_data, {error}",)
+        error.args = (f"{IN_VALIDATION}{error}",)
         raise
     except InvalidInput as error:
-        raise InvalidInput(f"in validation_data, {error}") from error
+        raise InvalidInput(f"{IN_VALIDATION}{error}") from error
 
 
 def check_features(

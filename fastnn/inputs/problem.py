@@ -14,7 +14,7 @@ from fastnn.errors import Diverged, InvalidInput, number, shown, true_or_false, 
 from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
-from fastnn.optimizers import OPTIMIZERS, Optimizer
+from fastnn.optimizers import OPTIMIZERS, Optimizer, refusal
 from fastnn.rules.ends import GOING
 from fastnn.rules.last_layers import outputs_of, outputs_of_side
 from fastnn.rules.table import LOSSES, activation_row, loss_row, unknown_name
@@ -154,11 +154,7 @@ class Problem:
             loss = rule_of("loss", self.loss, LOSSES, self.network.outputs)
             object.__setattr__(self, "loss", loss)
         if not isinstance(self.optimizer, Optimizer):
-            known = ", ".join(kind.__name__ for kind in OPTIMIZERS)
-            raise InvalidInput(
-                f"optimizer must be one of {known}, such as SGD(0.1) or Adam(), not "
-                f"{shown(self.optimizer)}"
-            )
+            raise refusal(self.optimizer)
         if isinstance(self.batch_size, str) or self.batch_size is None:
             raise InvalidInput(
                 f"batch_size must be a whole number of at least 1, not {shown(self.batch_size)}; "

@@ -366,7 +366,7 @@ def _check_finite(
         if np.isfinite(values[entry]):
             raise InvalidInput(
                 f"{what} {where} is too large for {np.dtype(dtype)}; scale {what}, "
-                'or make the trainer with dtype="float64"'
+                'or choose dtype="float64"'
             )
         raise InvalidInput(
             f"{what} {where} is not a finite number; drop such rows or fill them, "

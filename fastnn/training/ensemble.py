@@ -243,6 +243,7 @@ class Ensemble:
     def _problem(self) -> Problem:
         return self._members[0].problem
 
+    @explained
     def forward(self, X: Any) -> np.ndarray:
         """Return the mean of what the members predict, (m, outputs), for X.
 
@@ -256,6 +257,7 @@ class Ensemble:
         """
         return self._mean(X)
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return what the mean predicts for X, in the form of `fastnn.Trainer.predict`.
 
@@ -269,6 +271,7 @@ class Ensemble:
         """
         return labels(self._problem, self._finite_mean(X))
 
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return mean probabilities for X, in the form of `fastnn.Trainer.predict_proba`.
 
@@ -281,6 +284,7 @@ class Ensemble:
         check_probabilistic(self._problem)
         return table_of(self._problem, self._finite_mean(X))
 
+    @explained
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()
     ) -> dict[str, float]:

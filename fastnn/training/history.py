@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.elsewhere import unknown_measure
 from fastnn.errors import CorruptFile, shown
-from fastnn.rules.table import unknown_name
 from fastnn.tables import data_frame, html_table, html_text
 from fastnn.targets.selection import is_cuda
 from fastnn.threads.atomic import at_once
@@ -117,7 +117,7 @@ class History:
             There is none.
         """
         if name not in self:
-            raise unknown_name("series of the history", name, self.names)
+            raise unknown_measure("series of the history", name, self.names)
         found: list[Any] = self.metrics[name] if name in self.metrics else getattr(self, name)
         return found
 

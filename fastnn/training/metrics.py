@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastnn.elsewhere import unknown_measure
 from fastnn.errors import EXHAUSTED, InvalidInput, number, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
-from fastnn.rules.table import loss_row, unknown_name
+from fastnn.rules.table import loss_row
 from fastnn.threads.atomic import new_lock
 from fastnn.training.scores import predictions, scores, scores_of_each
 
@@ -267,7 +268,7 @@ def _named(problem: Problem, name: str) -> Metric | None:
             f"metric {name!r} is not for loss {shown(problem.loss)}, which has "
             f"{', '.join(sorted(known))}; or pass a function (y, outputs)"
         )
-    raise unknown_name("metric", name, sorted(known))
+    raise unknown_measure("metric", name, sorted(known))
 
 
 def _kind(problem: Problem) -> tuple[bool, bool]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastnn.arguments import explained
+from fastnn.elsewhere import meant
 from fastnn.errors import Diverged, InvalidInput, WorkerFailed, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
@@ -474,9 +475,11 @@ def _monitor(scoring: Any) -> tuple[Any, str]:
         if str(getattr(scoring, "__name__", "")).isidentifier():
             return scoring, "max"
         return _Scoring(scoring), "max"
+    near = meant(scoring, LARGER_IS_BETTER)
     raise InvalidInput(
         f"scoring must be None for the validation loss, one of {', '.join(LARGER_IS_BETTER)}, or a "
         f"function (y, outputs) of which larger is better, not {shown(scoring):.80}"
+        + (f"; did you mean {near!r}?" if near else "")
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.arguments import explained
 from fastnn.inputs.data import check_data, check_features
 from fastnn.inputs.pages import by_pieces
 from fastnn.inputs.problem import Problem
@@ -62,6 +63,7 @@ class Predictor(ABC):
         The first are features. Raises `InvalidInput` where they are sparse and nothing reads that.
         """
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return what the network predicts for X (m, inputs).
 
@@ -80,6 +82,7 @@ class Predictor(ABC):
         """
         return self._finished(X, predictions)
 
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities that the network gives for X (m, inputs).
 
@@ -97,6 +100,7 @@ class Predictor(ABC):
         check_probabilistic(self.problem)
         return self._finished(X, probabilities)
 
+    @explained
     def forward(self, X: Any) -> np.ndarray:
         """Return the last layer's outputs after its activation, (m, outputs), for X (m, inputs).
 
@@ -138,6 +142,7 @@ class Predictor(ABC):
 
         return by_pieces(of_piece, features)
 
+    @explained
     def evaluate(
         self, X: Any, y: Any, sample_weight: Any = None, metrics: Metrics = ()
     ) -> dict[str, float]:

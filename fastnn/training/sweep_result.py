@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from fastnn.elsewhere import unknown_measure
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
-from fastnn.rules.table import unknown_name
 from fastnn.tables import data_frame, html_table
 from fastnn.training.text_table import aligned, cell
 
@@ -165,7 +165,7 @@ class SweepResult(Sequence[Run]):
             An unknown name.
         """
         if name not in (*self.names, *self.results):
-            raise unknown_name("column", name, (*self.names, *self.results))
+            raise unknown_measure("column", name, (*self.names, *self.results))
         return [run.to_dict().get(name) for run in self.rows]
 
     def to_frame(self) -> Any:

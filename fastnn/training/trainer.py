@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from fastnn.arguments import explained
+from fastnn.elsewhere import TRAINER, refused
 from fastnn.errors import InvalidInput, TrainerBusy, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import UnknownLabel, check_data, check_validation, width_of
@@ -222,6 +223,12 @@ class Trainer(Adjustable, Convertible, Inspectable):
         """Leave a user-defined class open for its own attributes."""
         super().__init_subclass__(**settings)
         cls._closed = False
+
+    if not TYPE_CHECKING:  # to which a misspelt attribute would be one like any other
+
+        def __getattr__(self, name: str) -> object:
+            """Raise for an attribute that is not there, with what to write instead."""
+            return refused(self, name, TRAINER)
 
     @explained
     def fit(

@@ -6,20 +6,24 @@ import copy
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn import config_context, get_config
+from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
+from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
-from fastnn.estimators.base import check_weights
+from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight
+from fastnn.estimators.scoring import check_name
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
@@ -73,7 +77,7 @@ class TabularEstimator(BaseEstimator):
     # How the columns of a file become those of X, which the command line keeps with a model.
     table: dict[str, Any] | None = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @explained
     def fit(
         self,
         X: Any,
@@ -112,9 +116,21 @@ class TabularEstimator(BaseEstimator):
         Diverged
             All members did.
         """
-        fitted = self._unfitted()
-        fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
-        return self._become(fitted)
+        with self._checked():
+            fitted = self._unfitted()
+            fitted._fit(X, y, sample_weight, groups, (X_val, y_val, sample_weight_val))
+            return self._become(fitted)
+
+    @contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Have scikit-learn check the parameters, and not again in what a fit calls.
+
+        That is its `_fit_context`, without a frame: warnings count those up to the caller of `fit`.
+        """
+        if not get_config()["skip_parameter_validation"]:
+            self._validate_params()
+        with config_context(skip_parameter_validation=True):
+            yield
 
     def __sklearn_tags__(self) -> Any:
         """Say that X may have text, categories and missing values."""
@@ -166,6 +182,7 @@ class TabularEstimator(BaseEstimator):
         coded = self._fields.code(cells)
         X_val, cells_val, y_val, weights_val = held_out
         row_weights = self._row_weights(y, weights)
+        refuse_no_weight(row_weights, OF_CLASSES)
         training = Part(
             coded.take(rows),
             self._standard(targets[rows]),
@@ -320,6 +337,8 @@ class TabularEstimator(BaseEstimator):
         """Return what scores outputs for the rows to validate on; None: the loss does."""
         if self.scoring is None:
             return None
+        if isinstance(self.scoring, str):
+            check_name(self.scoring)
         scorer = check_scoring(self, scoring=self.scoring)
         given = {} if weights is None else {"sample_weight": weights}
 
@@ -356,6 +375,7 @@ class TabularEstimator(BaseEstimator):
         """Return loss, accuracy and metrics of what `forward` gives, and places of classes (m,)."""
         return self.ensemble_.measured(mean, places, metrics=metrics)
 
+    @explained
     def forward(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
         check_is_fitted(self)

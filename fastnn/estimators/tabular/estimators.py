@@ -175,19 +175,23 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         self.target = target
         self.n_jobs = n_jobs
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
         mean = self.forward(X)
         return self.classes_[most_of(mean)]
 
+    @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
         return shares_of(self.forward(X))
 
+    @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`, (m, classes)."""
         return np.log(np.maximum(self.predict_proba(X), _LEAST))
 
+    @explained
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of rows of X whose label is that of y, weighted."""
         objects = isinstance(getattr(y, "dtype", None), np.dtypes.ObjectDType)
@@ -358,6 +362,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         self.target = target
         self.n_jobs = n_jobs
 
+    @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the number (m,) that is predicted for each row of X."""
         return self._numbers(self.forward(X))

@@ -35,18 +35,18 @@ def values_of(values: Any, name: str) -> np.ndarray:
         given = np.asarray(values, object if nullable and dtype.kind in "biuf" else None)
         if given.dtype.kind in "TO":
             given = given.astype(object)
-            _check_there(given, name)
+            check_there(given, name)
             cells = given.tolist() if given.ndim == 1 else []
             alike = len({*map(type, cells)}) == 1 or all(type(cell) in _NUMBERS for cell in cells)
             if cells and isinstance(cells[0], _PLAIN) and alike:
                 given = np.array(cells)
         elif given.dtype.kind in "fmM":
-            _check_there(given, name)
+            check_there(given, name)
     elif values.dtype.kind in "mM":
         given = np.asarray(values)
-        _check_there(given, name)
+        check_there(given, name)
     elif values.dtype.kind == "f" and np.isnan(np.asarray(values)).any():
-        _check_there(np.asarray(values), name)
+        check_there(np.asarray(values), name)
     try:
         found: np.ndarray = column_or_1d(given, warn=True)
     except (TypeError, ValueError) as error:
@@ -54,11 +54,11 @@ def values_of(values: Any, name: str) -> np.ndarray:
     if found.dtype.kind == "S":
         raise InvalidInput(f"{name} has bytes, such as {found[0]!r:.40}; decode them to text first")
     if found.dtype == object:
-        _check_order(found, name)
+        check_order(found, name)
     return found
 
 
-def _check_there(values: np.ndarray, name: str) -> None:
+def check_there(values: np.ndarray, name: str) -> None:
     """Raise where a value is missing."""
     cells = values.ravel() if values.dtype.kind in "mM" else values.ravel().tolist()
     row = next((row for row, cell in enumerate(cells) if is_absent(cell)), None)
@@ -70,7 +70,7 @@ def _check_there(values: np.ndarray, name: str) -> None:
         )
 
 
-def _check_order(values: np.ndarray, name: str) -> None:
+def check_order(values: np.ndarray, name: str) -> None:
     """Raise where values cannot be sorted."""
     try:
         np.unique(values)

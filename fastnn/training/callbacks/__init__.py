@@ -8,6 +8,7 @@ from fastnn.training.callbacks.calling import (
     own_callbacks,
     take_over,
     watched_metrics,
+    watches_validation,
 )
 from fastnn.training.callbacks.checkpoint import Checkpoint
 from fastnn.training.callbacks.csv_logger import CSVLogger
@@ -34,4 +35,5 @@ __all__ = [
     "running",
     "take_over",
     "watched_metrics",
+    "watches_validation",
 ]

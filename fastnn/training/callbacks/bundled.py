@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from fastnn.elsewhere import meant
 from fastnn.errors import InvalidInput, shown
 from fastnn.rules.table import unknown_name
 from fastnn.training.history import History
@@ -133,10 +134,11 @@ def check_monitor(monitor: Any, mode: Any, what: str = "monitor") -> None:
     if not callable(monitor) and not (
         named and mode != "auto" and monitor.startswith(PREFIX) and monitor != PREFIX
     ):
+        near = meant(monitor, known)
         raise InvalidInput(
             f"{what} must be one of {', '.join(known)}; or, with mode='min' or mode='max', a "
             f"function (y, outputs) or validation_ and the name of a metric of yours, "
-            f"not {shown(monitor)}"
+            f"not {shown(monitor)}" + (f"; did you mean {near!r}?" if near else "")
         )
     if mode == "auto":
         raise InvalidInput(

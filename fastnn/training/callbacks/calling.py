@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.elsewhere import meant
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
 
 
-def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple[Callback, ...]:
+def check_callbacks(
+    callbacks: Any, validated: bool, several: str = "", remedy: str = "pass validation_data=(X, y)"
+) -> tuple[Callback, ...]:
     """Return `callbacks`, one function or any iterable of them, in the order in which to call them.
 
     Parameters
@@ -34,6 +37,8 @@ def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple
         Whether there are validation data.
     several
         What trains several networks at a time, in words, or nothing.
+    remedy
+        How whoever calls gives validation data, in words, or nothing where that cannot be.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def check_callbacks(callbacks: Any, validated: bool, several: str = "") -> tuple
                 f"{where} must be a function (trainer, history), not {shown(callback):.80}"
             )
         if isinstance(callback, Bundled):
-            _check_bundled(callback, where, validated, several)
+            _check_bundled(callback, where, validated, several, remedy)
     return tuple(sorted(found, key=_turn))
 
 
@@ -113,22 +118,32 @@ def watched_metrics(
         series += [each.series for each in metrics]
     for callback in bundled:
         if callback.series() and callback.series() not in series:
+            near = meant(callback.series(), series)
+            hint = f"did you mean {near!r}? Else " if near else ""
             raise InvalidInput(
                 f"{shown(callback):.100} watches {callback.series()!r}, which the history will not "
-                f"have, but {', '.join(series)}; watch one of those, or give fit "
-                f'metrics={{"{callback.series().removeprefix(PREFIX)}": function}}'
+                f"have, but {', '.join(series)}; {hint}watch one of those, or in the place of "
+                f"{callback.series()!r} give the function (y, outputs) itself"
             )
     return metrics
 
 
-def _check_bundled(callback: Bundled, where: str, validated: bool, several: str) -> None:
+def watches_validation(callbacks: Iterable[Callback]) -> bool:
+    """Return whether one of them cannot do without a series of the validation data."""
+    bundled = (each for each in callbacks if isinstance(each, Bundled))
+    return any(each.series().startswith(PREFIX) for each in bundled)
+
+
+def _check_bundled(
+    callback: Bundled, where: str, validated: bool, several: str, remedy: str
+) -> None:
     """Raise `InvalidInput` where one of fastnn's own has nothing to watch, or too much."""
     series = callback.series()
-    if series.startswith("validation") and not validated:
+    if series.startswith(PREFIX) and not validated:
         other = 'best="loss"' if callback.one_training else 'monitor="loss"'
         raise InvalidInput(
-            f"{where}, {shown(callback)}, watches the {series}, but there is no validation_data; "
-            f"pass validation_data=(X, y), or use {other}"
+            f"{where}, {shown(callback)}, watches the {series}, but there are no validation data; "
+            + ", or ".join(filter(None, (remedy, f"use {other}")))
         )
     if several and callback.one_training:
         raise InvalidInput(
