@@ -84,7 +84,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("clipnorm", "global_clipnorm", "max_grad_norm", "grad_clip"), ("clip_norm",)),
     **dict.fromkeys(("clipvalue", "clip"), ("clip_value",)),
-    **dict.fromkeys(("eval_set", "valid_set", "validation"), ("validation_data", "X_val y_val")),
+    **dict.fromkeys(
+        ("eval_set", "valid_set", "validation", "val_data", "valid_data"),
+        ("validation_data", "X_val y_val"),
+    ),
+    **dict.fromkeys(("x0", "initial", "init_guess"), ("start",)),
+    **dict.fromkeys(("n_samples", "num_samples", "samples", "rows"), ("n",)),
     **dict.fromkeys(("validation_data",), ("X_val y_val",)),
     **dict.fromkeys(("X_valid", "x_val", "X_validation", "X_eval"), ("X_val",)),
     **dict.fromkeys(("y_valid", "Y_val", "y_validation", "y_eval"), ("y_val",)),
@@ -142,7 +147,13 @@ _CONVERTED: dict[str, dict[str, str]] = {
     **dict.fromkeys(("negative_slope", "slope"), dict.fromkeys(
         ("Dense", "LayerNorm", "BatchNorm"), _HERE.format("alpha"))),
     **dict.fromkeys(("iterations", "num_iterations"), {
-        name: _EACH_PASS.format(name) for name in _EPOCHS
+        "minimize": _HERE.format("steps"), **{name: _EACH_PASS.format(name) for name in _EPOCHS}
+    }),
+    **dict.fromkeys(("epochs", "max_iter", "n_iter", "maxiter"), {
+        "minimize": _HERE.format("steps"),
+    }),
+    **dict.fromkeys(("optimizer", "method", "solver"), {
+        "minimize": "it is gradient descent, with momentum=0.9 if you like",
     }),
     "clipnorm": {"clip_norm": "clip_norm is of all gradients together, as global_clipnorm in "
                               "Keras"},

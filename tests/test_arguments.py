@@ -26,6 +26,9 @@ from fastnn import (
     Trainer,
     UnknownArgument,
     arguments,
+    datasets,
+    graph,
+    plots,
     schedules,
 )
 
@@ -142,6 +145,14 @@ CASES = {
     ),
     "Exponential has no decay_rate: .*factor = decay_rate ** (1 / decay_steps)": (
         lambda: schedules.Exponential(0.1, decay_rate=0.9)
+    ),
+    "minimize has no max_iter: it is called steps here": (
+        lambda: graph.minimize(abs, 1, max_iter=9)
+    ),
+    "minimize has no x0: it is called start here": lambda: graph.minimize(abs, x0=1),
+    "moons has no n_samples: it is called n here": lambda: datasets.moons(n_samples=9),
+    "loss_curves has no title: it takes history, label and ax": (
+        lambda: plots.loss_curves(None, title="x")
     ),
     "InverseScaling has no decay_steps: .*decay = decay_rate / decay_steps": (
         lambda: schedules.InverseScaling(0.1, decay_steps=10)

@@ -505,7 +505,7 @@ def test_other_hidden_layers_than_those_of_the_last_fit_are_refused_with_warm_st
         model.fit(X, y)
     with pytest.raises(ValueError, match=r"hidden_layer_sizes=\(5,\).*warm_start"):
         model.set_params(hidden_layer_sizes=(5,)).fit(X, y)
-    with pytest.raises(TypeError, match="float"):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must be whole numbers.* has 3.5 at"):
         fastnn.MLPClassifier((3.5,)).fit(X, y)
 
 
