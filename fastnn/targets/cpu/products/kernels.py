@@ -175,7 +175,8 @@ class _Writer(Writer):
         def adjacent(builder: Any, index: Any, carried: list[Any]) -> list[Any]:
             further, k, *sums = carried
             for u in range(together):
-                ask(builder, INT64(u % slots), further)
+                stretch = builder.mul(step, INT64(u // slots))
+                ask(builder, INT64(u % slots), builder.add(further, stretch))
                 sums = add(builder, k, sums)
                 # The compiler is to do them one by one, too, or it runs out of registers.
                 k = builder.add(self.after(builder, k, sums[-self.vectors :]), INT64(1))
