@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import warnings
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -182,13 +181,6 @@ class BatchNorm(Normalization):
         super().__post_init__()
         momentum = number(self.momentum, "momentum of BatchNorm", 0.0, 1.0)
         object.__setattr__(self, "momentum", momentum)
-        if 0.9 <= momentum < 1.0:
-            warnings.warn(
-                f"BatchNorm(momentum={momentum:g}) moves its running statistics {momentum:g} of "
-                f"the way to those of each batch, as PyTorch's does; Keras's {momentum:g} is "
-                f"momentum={1 - momentum:.4g} here",
-                stacklevel=5,
-            )
 
     def own_parameters(self, inputs: int) -> tuple[Parameter, ...]:
         """Return gamma and beta, and the running statistics: one of each an input."""

@@ -257,7 +257,8 @@ class AveragedSGD(Optimizer):
     of those updates, so a `start` behind the time in which zeros come and go has the most of them.
     PyTorch's ASGD is the same with lambd=0, alpha=0 and t0 = start - 1. There is no second mean:
     `ema` is refused. In float32 the mean comes to rest after some 100,000 updates, when what one of
-    them adds is mostly rounded away; `fit` warns of that, and dtype="float64" has no such end.
+    them adds is mostly rounded away; dtype="float64" has no such end, and after a million `fit`
+    warns.
     """
 
     start: int = 0

@@ -435,3 +435,28 @@ def test_numbers_of_a_regression_that_are_none_are_named_with_their_row():
         InvalidInput, match="y must be numbers for a regression, and is 'b' in row 1"
     ):
         TabularRegressor().fit(np.ones((3, 1)), ["1", "b", "3"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2", "3", "4", "5more"], ["2", "3", "4", "5", "more"], ["2G", "3G", "4G", "5G"],
+        ["1A", "2A", "3A", "4A"], ["1", "2", "3", "4", "EXP"],
+        ["1", "2", "3", "4", "Basement"], ["36", "38", "40", "42", "XL"],
+        ["10.04.01", "10.10.02", "12.04.03", "14.04.01"], ["11.01.02", "11.02.03", "12.01.02"],
+    ],
+)  # fmt: skip
+def test_few_names_and_codes_with_numbers_are_not_told(values):
+    assert text_hint(np.array(values * 50, object)) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2.0L", "1.6L", "3.0L", "2.2L"], ["3 cyl", "4 cyl", "6 cyl", "8 cyl"],
+        ["1", "2", "3", "4", "*"], ["1", "2", "3", "4", "Unknown"], ["1", "2", "3", "4", "5+"],
+        ["01.01.24", "02.01.24", "03.01.24", "09.01.24"],
+    ],
+)  # fmt: skip
+def test_few_numbers_and_dates_that_are_hardly_names_are_told(values):
+    assert text_hint(np.array(values * 50, object)) is not None

@@ -180,10 +180,3 @@ def test_training_with_weights_penalty_and_limits_follows_pytorch(optimizer, nor
     limits = {"clip_value": 0.02, "clip_norm": 0.05, "l2": 0.1}
     problem = problem_of(layers_of("linear-norm-relu", norm), optimizer, **limits)
     check_follows_pytorch(problem, target, weighted=True)
-
-
-def test_the_momentum_of_keras_is_told():
-    with pytest.warns(UserWarning, match="Keras's 0.99 is momentum=0.01 here") as caught:
-        BatchNorm(0.99)
-    assert caught[0].filename == __file__
-    BatchNorm(0.5), BatchNorm(1.0)

@@ -23,7 +23,7 @@ from fastnn import (
     Trainer,
     sweep,
 )
-from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.errors import CorruptFile, InvalidInput, TrainingWarning
 from fastnn.inputs.problem import Problem
 from fastnn.storage import tensor_file
 from fastnn.targets import selection
@@ -314,3 +314,15 @@ def test_parameters_that_do_not_fit_are_refused(change, message):
     with pytest.raises(InvalidInput, match=message):
         trainer.set_parameters(change(trainer.parameters))
     assert state_of(trainer) == before
+
+
+def test_the_momentum_of_keras_is_told_by_fit_alone(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(64, 2)), np.arange(64) % 2
+    trainer = Trainer(Network(2, [Dense(3), BatchNorm(0.99), Dense(2)]), target="numpy")
+    with pytest.warns(TrainingWarning, match="Keras's 0.99 is momentum=0.01 here"):
+        trainer.fit(X, y, 2)
+    trainer.save(tmp_path / "model")
+    Trainer.load(tmp_path / "model")
+    for momentum in (0.5, 1.0):
+        network = Network(2, [Dense(3), BatchNorm(momentum), Dense(2)])
+        Trainer(network, target="numpy").fit(X, y, 2)

@@ -34,6 +34,10 @@ _FEW = 10  # different numbers, among which only what is hardly a code is said
 _LEAST = 4  # different numbers; of fewer, categories are as good
 _MOST_OTHERS = 2  # texts among few numbers: more are rather codes, as the numbers are
 _BOUND = re.compile(r"[<>~=\u2248\u2264\u2265]*\s*\d[\d.,]*\s*\+?")  # 5+, for all from 5 on
+_UNKNOWN = frozenset((
+    "unknown", "not known", "unspecified", "undefined", "missing", "not available", "not given",
+    "no answer", "refused", "don't know", "not applicable", "not stated", "error", "invalid",
+))  # fmt: skip
 _ORDINALS = ("st", "nd", "rd", "th")
 _SAMPLE = 2000  # different texts, before all are looked through
 _DATES = (
@@ -178,7 +182,7 @@ def _all_numbers(counts: Mapping[str, int], decimal: str) -> Hint | None:
 
 def _with_units(texts: list[str], odd: str, marks: Iterable[str]) -> Hint | None:
     """Return the hint for numbers with a unit or the like, where there are enough of them."""
-    units, numbers = set(), set()
+    units, numbers, capitals = set(), set(), False
     for text in texts:
         found = _BESIDE.fullmatch(text)
         if not found:
@@ -187,12 +191,14 @@ def _with_units(texts: list[str], odd: str, marks: Iterable[str]) -> Hint | None
         if after.replace(".", "") in _HALVES:
             return None
         units.add((found["before"].strip(), after))
+        capitals = capitals or found["after"].strip().isupper()
         numbers.add(without_thousands(found["number"]))
         if len(units) > _MOST_UNITS:
             return None
     if not any(all(is_number(n, mark) for n in numbers) for mark in marks):
         return None
-    if len(numbers) < _LEAST or (len(numbers) <= _FEW and not _one_unit(units)):
+    codes = capitals and all(map(str.isdecimal, numbers))
+    if len(numbers) < _LEAST or (len(numbers) <= _FEW and not _one_unit(units, codes)):
         return None
     return Hint(
         f"all values are numbers with a unit or a sign beside them, such as {odd!r}",
@@ -200,8 +206,12 @@ def _with_units(texts: list[str], odd: str, marks: Iterable[str]) -> Hint | None
     )
 
 
-def _one_unit(units: Iterable[tuple[str, str]]) -> bool:
-    """Return whether what is before and after numbers is one unit or sign, and no part of names."""
+def _one_unit(units: Iterable[tuple[str, str]], codes: bool) -> bool:
+    """Return whether what is before and after numbers is one unit or sign, and no part of names.
+
+    `codes` is whether they are whole and have capitals behind: with one, as 2G and 4A, they are
+    rather codes, and so are those of which only some have letters, as 4 and 5more.
+    """
     before, after = ({pair[side] for pair in units} for side in (0, 1))
     if any(map(str.isalpha, "".join(before))):  # Type 1
         return False
@@ -209,8 +219,9 @@ def _one_unit(units: Iterable[tuple[str, str]]) -> bool:
     if bare <= {*_ORDINALS}:
         return True
     bare = {unit if len(unit) < 3 else unit.removesuffix("s") for unit in bare}
-    letters = any(len(unit) == 1 and unit.isalpha() for unit in bare)
-    return len(bare) == 1 or (len(bare) == 2 and "" in bare and not letters)  # 3 and 4A are codes
+    if len(bare) == 1:
+        return not (codes and len("".join(bare)) == 1)
+    return len(bare) == 2 and "" in bare and not any(map(str.isalpha, "".join(bare)))
 
 
 def _minus_before(text: str) -> str:
@@ -238,7 +249,9 @@ def _all_dates(counts: Mapping[str, int]) -> Hint | None:
             if not found:
                 break
             parts.append(found.groupdict())
-        if len(parts) == len(counts) and _days_and_months(parts):
+        # 10.04.01 and 11.01.02 are versions and codes: among few, dates have a year.
+        year = all(int(part.get("three", "99")) > 12 for part in parts)
+        if len(parts) == len(counts) and (year or len(counts) > _FEW) and _days_and_months(parts):
             return Hint(
                 f"all values seem to be dates in a form that is not read, such as {min(counts)!r}",
                 f"write them as {DATE_FORMATS['iso']}",
@@ -313,10 +326,13 @@ def _mostly(counts: Mapping[str, int], decimal: str) -> Hint | None:
 def _are_gaps(others: Collection[str]) -> bool:
     """Return whether texts among few numbers stand for what is missing, or for the largest.
 
-    One letter is rather a code, and so are letters with digits.
+    Others are rather codes, sizes or places: XL, EXP, more, Basement.
     """
     return len(others) <= _MOST_OTHERS and all(
-        _BOUND.fullmatch(text) if any(map(str.isdigit, text)) else sum(map(str.isalpha, text)) != 1
+        _BOUND.fullmatch(text)
+        or text.strip().lower() in _UNKNOWN
+        or (text.islower() and len(text) > 4 and not any(map(str.isdigit, text)))
+        or not any(map(str.isalnum, text))
         for text in others
     )
 

@@ -39,8 +39,9 @@ ENOUGH = 10  # updates after which units that suit a network would have led to s
 # By how much of it a loss is below that of a constant: so that nothing more need be looked at, as
 # rows of a sample differ from the others; and so that something was learnt.
 CLEARLY, LEARNT = 0.2, 0.01
-# With such a step of a mean in float32, weights within two thousandths of it have no part in it.
-LEAST_SHARE = 2.0**-16
+# With such a step of a mean, weights within 0.2 % of it have no part in it in float32. Means over
+# all updates come to that in usual trainings, but have settled by then: they may go further.
+LEAST_OF_EMA, LEAST_SHARE = 2.0**-16, 2.0**-20
 SQUARE = 1e9  # from such a delta on, huber is half a square wherever anybody looks
 
 FACTORS = make_factors(math.sqrt, max)
@@ -62,7 +63,8 @@ def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> N
     """Tell why a network does no better than a constant, where that is so and the reason known.
 
     That is a layer that lets no gradient pass, or features or targets out of scale. Told is also a
-    mean of weights that hardly moves any more, and a learning rate that was 0 most of the time.
+    mean of weights that hardly moves any more, a learning rate that was 0 most of the time, and
+    what Keras calls momentum of `BatchNorm`.
 
     Parameters
     ----------
@@ -73,7 +75,8 @@ def tell_reason(trainer: Stateful, data: Data, tell: Callable[[str], None]) -> N
     tell
         Called with the text: `warn`, or what keeps it for a caller that warns for itself.
     """
-    for text in (reason_against(trainer, data), rounded_mean(trainer), ended_schedule(trainer)):
+    checks = rounded_mean, ended_schedule, momentum_of_keras
+    for text in (reason_against(trainer, data), *(check(trainer) for check in checks)):
         if text:
             tell(text)
 
@@ -93,19 +96,32 @@ def ended_schedule(trainer: Stateful) -> str:
     )
 
 
+def momentum_of_keras(trainer: Stateful) -> str:
+    """Return what to warn of where running statistics follow each batch nearly alone, or ""."""
+    found = [getattr(each, "momentum", 0.0) for each in trainer.problem.network.layers]
+    found = [each for each in found if 0.9 < each < 1.0]
+    if not found:
+        return ""
+    return (
+        f"BatchNorm(momentum={found[0]:g}) moves its running statistics {found[0]:g} of the way to "
+        "those of each batch, as PyTorch's does, so that predictions are by the last batches; "
+        f"Keras's {found[0]:g} is momentum={1 - found[0]:.4g} here"
+    )
+
+
 def rounded_mean(trainer: Stateful) -> str:
     """Return what to warn of where single precision keeps a mean of weights from moving, or ""."""
     problem, optimizer = trainer.problem, trainer.problem.optimizer
     if problem.dtype.itemsize > 4 or not update_row(optimizer).mean or not trainer.step:
         return ""
     share = FACTORS.share(optimizer.ema, getattr(optimizer, "start", 0), trainer.step)
-    if share > LEAST_SHARE:
+    if share > (LEAST_OF_EMA if optimizer.ema else LEAST_SHARE):
         return ""
     fewer = "have a smaller ema" if optimizer.ema else "begin the mean later"
     return (
-        "the mean of the weights predicts, and hardly moves any more: an update takes it "
-        f"{share:.1g} of the way to the new weights, most of which is lost in rounding to float32; "
-        f'train with dtype="float64", or {fewer}'
+        "the mean of the weights predicts, and hardly moves any more in float32: an update takes "
+        f"it {share:.1g} of the way to the new weights, which is rounded away where these differ "
+        f'from it by less than {2.0**-25 / share:.1%}; train with dtype="float64", or {fewer}'
     )
 
 

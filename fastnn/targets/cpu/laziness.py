@@ -52,6 +52,8 @@ MEAN_STEPS = 1 << 12
 RANGE_ENTRIES, RANGES_ENTRIES, MOST_RANGES = 64, 4096, 8
 # Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
 SCATTERED = 4.0
+# From such a batch on, what a row adds to W may be lost in rounding: gradients are summed first.
+SUMMED_BATCH = 16 * SUMMED_ROWS
 
 
 class Laziness(NamedTuple):
@@ -100,7 +102,7 @@ def choose_laziness(
         return Laziness(mode, False, row_by_row=True)
     # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
     share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
-    summed = problem.batch_size > SUMMED_ROWS and share * SCATTERED > 1.0
+    summed = problem.batch_size > SUMMED_BATCH and share * SCATTERED > 1.0
     if plain and rule == "sgd" and not l1 and not summed:
         return Laziness(mode, False)
     linear = rule in _LINEAR and not (clips and l2)
