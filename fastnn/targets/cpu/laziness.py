@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastnn.rules.table import UPDATES, update_row
-from fastnn.targets.layout import SUMMED_ROWS
+from fastnn.targets.layout import SUMMED_BATCH
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -52,8 +52,6 @@ MEAN_STEPS = 1 << 12
 RANGE_ENTRIES, RANGES_ENTRIES, MOST_RANGES = 64, 4096, 8
 # Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
 SCATTERED = 4.0
-# From such a batch on, what a row adds to W may be lost in rounding: gradients are summed first.
-SUMMED_BATCH = 16 * SUMMED_ROWS
 
 
 class Laziness(NamedTuple):

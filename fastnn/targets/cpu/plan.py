@@ -55,7 +55,7 @@ from fastnn.targets.cpu.tiling import (
     list_phases,
     look_rows,
 )
-from fastnn.targets.layout import SUMMED_ROWS, Allocator, Layout
+from fastnn.targets.layout import SUMMED_BATCH, Allocator, Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -412,7 +412,7 @@ def make_plan(
         for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
     plain = rule == "sgd" and not problem.clips and not shrunk and not summed
-    head[DIRECT] = plain and batch <= SUMMED_ROWS
+    head[DIRECT] = plain and batch <= SUMMED_BATCH
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
