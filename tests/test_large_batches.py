@@ -43,8 +43,9 @@ def changes(target, layers, loss, rows, dtype, **settings):
 def test_the_step_of_a_large_batch_is_that_in_double_precision(layers, loss, momentum, target):
     exact = changes(target, layers, loss, X, "float64", momentum=momentum)
     found = changes(target, layers, loss, X, "float32", momentum=momentum)
-    near = 2e-3 if target == "numpy" else 2e-4  # of whose products BLAS decides the order
     for wanted, given in zip(exact, found, strict=True):
+        by_blas = target == "numpy" and wanted.ndim == 2  # which adds up in an order of its own
+        near = 2e-3 if by_blas else 2e-4
         np.testing.assert_allclose(given, wanted, atol=near * np.abs(wanted).max())
 
 
