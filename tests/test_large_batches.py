@@ -7,9 +7,8 @@ from simulator import SIMULATED
 
 from fastnn import SGD, BatchNorm, Dense, LayerNorm, Network, Periodic, Trainer
 
-TARGETS = (
-    ["numpy"] if SIMULATED else ["numpy", "cpu"]
-)  # so many rows take CUDA's simulator too long
+# So many rows take CUDA's simulator too long.
+TARGETS = ["numpy"] if SIMULATED else ["numpy", "cpu"]
 ROWS = 150_000
 RANDOM = np.random.default_rng(0)
 X = (RANDOM.random((ROWS, 4)) < [0.9, 0.5, 0.1, 0.01]).astype(np.float32)
