@@ -205,3 +205,32 @@ def test_what_the_trainer_of_several_classes_gives(form):
     np.testing.assert_allclose(trainer.forward(given), scores)
     np.testing.assert_array_equal(model.predict(given), trainer.forward(given).argmax(axis=1))
     np.testing.assert_array_equal(trainer.predict(given), scores >= 0)
+
+
+@pytest.mark.parametrize("as_rows", [np.asarray, sparse.csr_matrix])
+def test_the_mean_of_weights_moves_on_where_rows_are_float32(as_rows):
+    """In float32 an update adds less to the mean than its last place after some 100,000."""
+    random = np.random.default_rng(0)
+    X = random.standard_normal((200_000, 3)).astype(np.float32)
+    y = (X @ [1.0, -2.0, 0.5] + 5 + random.standard_normal(len(X))).astype(np.float32)
+    rows = as_rows(X)
+    settings = {"average": True, "max_iter": 5, "tol": None, "alpha": 0, "random_state": 0}
+    theirs = sklearn.linear_model.SGDRegressor(**settings).fit(rows, y)
+    for given in (None, "float64"):
+        model = SGDRegressor(dtype=given, **settings).fit(rows, y)
+        assert model.intercept_ == pytest.approx(theirs.intercept_, abs=4e-3)
+        assert model.coef_ == pytest.approx([1, -2, 0.5], abs=4e-3)
+
+
+def test_classes_of_float32_rows_have_their_means_in_float64():
+    random = np.random.default_rng(1)
+    X = random.standard_normal((300, 4)).astype(np.float32)
+    y = X[:, :3].argmax(axis=1)
+    for rows in (X, sparse.csr_matrix(X)):
+        models = [
+            SGDClassifier(average=5, max_iter=3, tol=None, dtype=each, random_state=0).fit(rows, y)
+            for each in (None, "float64", "float32")
+        ]
+        assert [each.coef_.dtype for each in models] == [np.float64, np.float64, np.float32]
+        np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+        np.testing.assert_allclose(models[2].coef_, models[0].coef_, rtol=1e-3, atol=1e-4)

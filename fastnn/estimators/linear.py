@@ -289,7 +289,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
         X = scaled(rows.X, self._scaling)
-        dtype = np.dtype(self.dtype or float_of(X))
+        dtype = self._dtype_for(X)
         matrix = X.matrix if isinstance(X, ReadRows) and X.checked != dtype else X
         X = ReadRows.of(matrix, dtype) if issparse(matrix) else X  # which all classes' fits read
         coded = self._coded(rows.y)
@@ -353,7 +353,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             factor = self._set_up(trainer, X, mean)
         else:
             done = self.t_ - 1.0 if incremental and hasattr(self, "t_") else 0.0
-            dtype, seed, outputs = self.dtype or float_of(X), next(seeds), self._outputs()
+            dtype, seed, outputs = self._dtype_for(X), next(seeds), self._outputs()
             first = parameters
             if first is None:
                 zeros = np.zeros((X.shape[1], outputs)), np.zeros(outputs)

@@ -26,7 +26,6 @@ from fastnn.estimators.base import (
     TrainedEstimator,
     check_weights,
     drawing,
-    float_of,
     refuse_no_weight,
     scaled,
     scaling_of,
@@ -598,10 +597,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             parts = map(self.x_scaling_.apply, parts_of(X, _SCALED))
             raw = np.concatenate([predicted(part) for part in parts])
         return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw)
-
-    def _dtype_for(self, X: Any) -> Any:
-        """Return the dtype of parameters and arithmetic: `dtype`, or that of X."""
-        return float_of(X) if self.dtype is None else self.dtype
 
     def _threads(self, rows: int, network: Network) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are.

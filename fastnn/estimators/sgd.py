@@ -216,7 +216,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         coded, seeds = self._coded(rows.y), seeds_of(self.random_state)
         of_classes = None if self.class_weight is None else self._weight_of_classes(coded)
         inside = None if start is None else self._inside(*start)
-        parts = fit_each(self, rows, inside, of_classes, seeds, self.dtype or float_of(rows.X))
+        parts = fit_each(self, rows, inside, of_classes, seeds, self._dtype_for(rows.X))
         parameters = (
             np.hstack([part._trainer.parameters[0][0] for part in parts]),
             np.concatenate([part._trainer.parameters[0][1] for part in parts]),
@@ -329,7 +329,7 @@ class SGDClassifier(LinearClassifier):
         One or several, called as ``callback(trainer, history)`` after each epoch, as those of
         `Trainer.fit`.
     target, dtype
-        As for `Trainer`; dtype None: float32 for a float32 X, else float64.
+        As for `Trainer`; dtype None: float32 for a float32 X, unless `average`, else float64.
 
     Attributes
     ----------
