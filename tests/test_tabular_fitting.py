@@ -1,5 +1,8 @@
 """A fit of a population of a table: how many members there are, and which of them count."""
 
+import itertools
+import time
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,3 +160,17 @@ def test_names_of_columns_do_not_stand_for_their_values(what, name):
         fastnn.InvalidInput, match=f"^{what} is .*, where one value a row is due; pass th"
     ):
         fastnn.TabularClassifier().fit(X, **given)
+
+
+@pytest.mark.parametrize(("limit", "a_look", "told"), [(4.0, 3.0, True), (90.0, 0.01, False)])
+def test_a_fit_that_takes_longer_than_its_limit_says_so(monkeypatch, limit, a_look, told):
+    clock = itertools.count(0.0, a_look)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    X = np.random.default_rng(0).normal(size=(60, 5))
+    model = fastnn.TabularClassifier(time_limit=limit, random_state=0, n_jobs=1, max_iter=1)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        model.fit(X, X[:, 0] > 0)
+    over = [each for each in found if "time_limit=4" in str(each.message)]
+    assert len(over) == told
+    assert not over or ("5 columns" in str(over[0].message) and over[0].filename == __file__)

@@ -36,6 +36,7 @@ from fastnn.tabular.fields import Fields
 from fastnn.targets.selection import Target
 from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
+from fastnn.training.learning_check import warn
 from fastnn.training.metrics import Metrics
 
 _IMPORTANCE_ROWS = 1000  # kept to permute columns of
@@ -144,9 +145,9 @@ class TabularEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, validation: tuple[Any, Any, Any]
     ) -> None:
         """Fit; of a copy, which whoever is asked becomes where all has gone well."""
-        until = None
+        until, begun = None, time.perf_counter()
         if self.time_limit is not None:
-            until = time.perf_counter() + (1.0 - RESERVED) * self.time_limit
+            until = begun + (1.0 - RESERVED) * self.time_limit
         cells = self._cells(X, reset=True)
         if y is None:
             raise ValueError(
@@ -206,6 +207,7 @@ class TabularEstimator(BaseEstimator):
             workers=self._workers(),
             verbose=int(self.verbose),
         )
+        read = time.perf_counter() - begun
         fitted = Fit(training, kept, settings).run()
         self.ensemble_, self._encodings = fitted.ensemble, fitted.encodings
         self.members_, self.weights_ = tuple(fitted.recipes), fitted.weights
@@ -214,6 +216,18 @@ class TabularEstimator(BaseEstimator):
         own = None if weights_val is None else weights_val[few]
         self._kept = kept.coded.take(few), y_val[few], own
         self.validation_score_ = self._score_of(kept, X_val, y_val, weights_val)
+        self._tell_overtime(time.perf_counter() - begun, read, len(cells.columns))
+
+    def _tell_overtime(self, seconds: float, read: float, columns: int) -> None:
+        """Warn where a fit took much longer than `time_limit`."""
+        limit = self.time_limit
+        if limit is None or seconds < max(1.5 * limit, limit + 1.0):
+            return
+        warn(
+            f"fit took {seconds:.1f} s where time_limit={limit:g}, {read:.1f} of them to read X: "
+            f"its {columns} columns are read, and two networks see some of the rows, however short "
+            "it is; give more time, or fewer columns"
+        )
 
     def _become(self, fitted: Self) -> Self:
         """Become what a fit has made of a copy: all of it, or nothing where it has failed."""
