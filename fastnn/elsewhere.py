@@ -99,6 +99,17 @@ TRAINER: dict[str, str] = {
     "fit_transform": "fit and predict are two calls: trainer.fit(X, y), then trainer.predict(X)",
 }
 
+_SERIES = 'it is the history itself that has them: history.loss, history["validation_loss"]'
+
+# Of a history.
+HISTORY: dict[str, str] = {
+    **dict.fromkeys(("history", "loss_curve_", "losses", "logs", "log"), _SERIES),
+    **dict.fromkeys(("epoch", "epochs", "n_iter_"), "len(history) is how many epochs it has"),
+    **dict.fromkeys(("params", "model"), "it is of a Trainer, which has network and optimizer"),
+    **dict.fromkeys(("plot", "plot_loss"), "plots.loss_curves(history) draws it"),
+    **dict.fromkeys(("best_epoch", "best_epoch_"), "history.best is the best epoch, if any"),
+}
+
 # Of a network, which has no parameters yet.
 _TRAINS = "a network says what there is, and a Trainer does it: trainer = Trainer(network)"
 _BUILT = 'layers are given at once: Network(784, [Dense(128, "relu"), Dense(10)])'

@@ -193,6 +193,26 @@ def true_or_false(value: Any, what: str) -> bool:
     return bool(value)
 
 
+def check_takes(function: Any, arguments: str, what: str) -> None:
+    """Raise `InvalidInput` for a function that cannot be called with `arguments`, by their places.
+
+    They are names, such as "trainer, history". What does not say what it takes, as some functions
+    that are not written in Python, passes.
+    """
+    import inspect  # which is slow to import, and errors alone do not need
+
+    try:
+        taken = inspect.signature(function)
+    except (TypeError, ValueError):
+        return
+    try:
+        taken.bind(*arguments.split(", "))
+    except TypeError as error:
+        raise InvalidInput(
+            f"{what} is called with ({arguments}), but {shown(function):.80} takes {taken}: {error}"
+        ) from None
+
+
 def number(
     value: Any,
     what: str,

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn.arguments import explained
 from fastnn.elsewhere import NETWORK, refused
-from fastnn.errors import InvalidInput, number, shown, true_or_false, whole
+from fastnn.errors import InvalidInput, check_takes, number, shown, true_or_false, whole
 from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
@@ -150,7 +150,9 @@ class Dense(Layer):
         self.check_activation()
         for name in ("bias", "trainable"):
             object.__setattr__(self, name, true_or_false(getattr(self, name), name))
-        if self.init is not None and not callable(self.init):
+        if callable(self.init):
+            check_takes(self.init, "generator, k, n", "init of a Dense layer")
+        elif self.init is not None:
             if not isinstance(self.init, str) or self.init not in INITIALISERS:
                 raise unknown_name("initialiser", self.init, INITIALISERS)
         for name in ("l1", "l2", "max_norm"):
@@ -188,7 +190,9 @@ class Dense(Layer):
             known = [name for name in INITIALISERS if name != "orthogonal"]
             if init not in known:
                 raise unknown_name("bias_init", init, known)
-        elif not callable(init):
+        elif callable(init):
+            check_takes(init, "generator, k, n", "bias_init of a Dense layer")
+        else:
             what = "bias_init, if it is neither None, a name nor a function,"
             object.__setattr__(self, "bias_init", number(init, what))
 

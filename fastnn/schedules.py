@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.arguments import explained
-from fastnn.errors import InvalidInput, number, whole
+from fastnn.errors import InvalidInput, check_takes, number, whole
 from fastnn.storage.old_settings import renamed
 
 MOST_AHEAD = 2**20  # steps that are looked at before the first one is done
@@ -268,7 +268,11 @@ def check_rate(value: Any) -> LearningRate:
             f"learning_rate must be a number, a schedule or a function of the step, not the class "
             f"{value.__name__}; give it its settings, as in Cosine(0.1, steps=1000)"
         )
-    return value if callable(value) else number(value, "learning_rate", 0.0)
+    if not callable(value):
+        return number(value, "learning_rate", 0.0)
+    if not isinstance(value, Schedule):
+        check_takes(value, "step", "a learning rate that is a function")
+    return value
 
 
 def rates_of(

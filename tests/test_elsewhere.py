@@ -87,6 +87,29 @@ def test_an_attribute_that_is_not_there_says_what_to_write(what, name, text):
         assert not hasattr(other, name) and not hasattr(other, "no_such")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("val_loss", "a History has no val_loss: history['validation_loss'] has that of each"),
+        ("val_acc", "history['validation_accuracy'] has"),
+        ("lr", "history['learning_rate'] has"),
+        ("validation_f1", "history['validation_f1'] has"),
+        ("val_f1", "history['validation_f1'] has"),
+        ("train_loss", "history['loss'] has"),
+        ("history", "it is the history itself that has them"),
+    ],
+)
+def test_a_history_says_where_its_series_are(name, text):
+    X, y = np.eye(8, 2), np.arange(8) % 2
+    history = trainer().fit(X, y, epochs=1, validation_data=(X, y), metrics=["f1"])
+    for value in (history, copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert not hasattr(value, name)
+        with pytest.raises(AttributeError, match=re.escape(text)):
+            getattr(value, name)
+    with pytest.raises(AttributeError, match="object has no attribute 'no_such'$"):
+        _ = history.no_such
+
+
 def test_other_attributes_fail_as_they_do_in_python():
     class Mine(Trainer):
         @property
@@ -110,6 +133,7 @@ def test_other_attributes_fail_as_they_do_in_python():
 def test_names_that_are_not_there_are_not_there_and_their_advice_is_true():
     places = (
         (fastnn, elsewhere.PACKAGE), (trainer(), elsewhere.TRAINER), (NETWORK, elsewhere.NETWORK),
+        (trainer().history, elsewhere.HISTORY),
     )  # fmt: skip
     for value, table in places:
         for name in table:

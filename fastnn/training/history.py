@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.elsewhere import unknown_measure
+from fastnn.elsewhere import HISTORY, meant, refused, unknown_measure
 from fastnn.errors import CorruptFile, shown
 from fastnn.tables import data_frame, html_table, html_text
 from fastnn.targets.selection import is_cuda
@@ -102,6 +102,15 @@ class History:
     metrics: dict[str, list[float | None]] = field(default_factory=dict)
 
     __iter__ = None  # by name there is more than one list, and none of them is the first
+
+    if not TYPE_CHECKING:  # to which a misspelt attribute would be one like any other
+
+        def __getattr__(self, name: str) -> object:
+            """Raise for an attribute that is not there, with what to write instead."""
+            known = (*_SERIES, *vars(self).get("metrics", ()))
+            series = name if name in known else meant(name, known)
+            table = {name: f"history[{series!r}] has that of each epoch"} if series else HISTORY
+            return refused(self, name, table)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastnn.elsewhere import unknown_measure
-from fastnn.errors import EXHAUSTED, InvalidInput, number, shown
+from fastnn.errors import EXHAUSTED, InvalidInput, check_takes, number, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.device_arrays import to_host
 from fastnn.inputs.problem import Problem
@@ -206,6 +206,8 @@ def _check_metric(problem: Problem, given: Any, where: str) -> Metric | None:
             f"{where} must be a name, a function (y, outputs), or (name, function), "
             f"not {shown(given):.80}"
         )
+    if not _takes_weights(function):
+        check_takes(function, "y, outputs", where)
     usable = isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST
     if not usable or name == "<lambda>":
         raise InvalidInput(

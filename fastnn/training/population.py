@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.arguments import explained
 from fastnn.elsewhere import meant
-from fastnn.errors import Diverged, InvalidInput, WorkerFailed, number, shown, whole
+from fastnn.errors import Diverged, InvalidInput, WorkerFailed, check_takes, number, shown, whole
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.frames import check_names
 from fastnn.inputs.parameters import check_size
@@ -210,7 +210,9 @@ def trained_population(
     given = _check_trainers(trainers)
     count = whole(epochs, "epochs of a population", 1)
     most = whole(snapshots, "snapshots", 1)
-    if patience is not None and not callable(patience):
+    if callable(patience):
+        check_takes(patience, "epochs", "patience")
+    elif patience is not None:
         patience = whole(patience, "patience", 0)
     if time_limit is not None:
         time_limit = number(time_limit, "time_limit", 0.0)

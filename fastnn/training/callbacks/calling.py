@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.elsewhere import meant
-from fastnn.errors import InvalidInput, shown
+from fastnn.errors import InvalidInput, check_takes, shown
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import loss_row
 from fastnn.training.callbacks.bundled import Bundled, Callback
@@ -67,6 +67,7 @@ def check_callbacks(
             raise InvalidInput(
                 f"{where} must be a function (trainer, history), not {shown(callback):.80}"
             )
+        check_takes(callback, "trainer, history", where)
         if isinstance(callback, Bundled):
             _check_bundled(callback, where, validated, several, remedy)
     return tuple(sorted(found, key=_turn))

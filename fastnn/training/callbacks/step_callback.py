@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from fastnn.arguments import explained
-from fastnn.errors import InvalidInput, TrainerBusy, shown, whole
+from fastnn.errors import InvalidInput, TrainerBusy, check_takes, shown, whole
 from fastnn.inputs.parameters import Parameters, copy_of
 from fastnn.inputs.problem import Problem
 from fastnn.rules.table import update_row
@@ -136,6 +136,7 @@ class StepCallback(Bundled):
                 "StepCallback takes a function (trainer, step, loss), "
                 f"not {shown(self.function):.80}"
             )
+        check_takes(self.function, "trainer, step, loss", "the function of a StepCallback")
         self.every = whole(self.every, "every", 1)
 
     def __call__(self, trainer: Stateful, history: History) -> None:
