@@ -19,6 +19,10 @@ from typing import Any
 
 # A gradient of norm above c is scaled by c / (norm + this), as PyTorch's clip_grad_norm_ does.
 CLIP_EPSILON = 1e-6
+# A weight in float32 that loses less than the first of these a step loses a multiple of the second:
+# 1 less so little would be rounded to 1, or to 1 less twice as much.
+SLIGHT, LOSS_QUANTUM = 2.0**-16, 2.0**-20
+GOLDEN = 0.6180339887498949  # whose multiples, modulo 1, fill [0, 1) evenly
 # A column of W of norm above c is scaled by c / (norm + this), as PyTorch's renorm does.
 NORM_EPSILON = 1e-7
 
@@ -40,6 +44,9 @@ def make_factors(
     averaged(start, t): how many weights are in their mean (Polyak & Juditsky 1992).
     share(ema, start, t): the part of the latest weights in their mean: 1 / averaged, or with an ema
     above 0 (1 - ema) / (1 - ema^t), that is 1 / sum_(k<t) ema^k.
+    lost(part, t): the part that a weight in float32 loses in update t where it is to lose `part`:
+    if that is slight, one of the two multiples of LOSS_QUANTUM around it, so often that it is
+    `part` in the mean of any updates that follow one another.
 
     `sqrt` and `maximum` are of numbers, or of NumPy's arrays for t an array (but in `product`).
     """
@@ -80,8 +87,20 @@ def make_factors(
     def share(ema, start, t):
         return (1.0 - ema) / (1.0 - ema**t) if ema > 0.0 else 1.0 / averaged(start, t)
 
+    @compiled
+    def lost(part, t):
+        slight, whole = part < SLIGHT, part // LOSS_QUANTUM
+        more = (t * GOLDEN) % 1.0 < part / LOSS_QUANTUM - whole
+        return slight * LOSS_QUANTUM * (whole + more) + (1.0 - slight) * part
+
     return SimpleNamespace(
-        adam=adam, momentum=momentum, product=product, nadam=nadam, averaged=averaged, share=share
+        adam=adam,
+        momentum=momentum,
+        product=product,
+        nadam=nadam,
+        averaged=averaged,
+        share=share,
+        lost=lost,
     )
 
 

@@ -11,10 +11,9 @@ from fastnn.sanitizer import CHECKED, GAP_LINES
 CACHE_LINE = 64  # bytes
 
 # Rows of a large batch whose gradient is summed apart: a sum of a million rows in single precision,
-# one after another, is off by a hundredth where they are much alike. Nor is it added to W as it
-# grows where a batch is so large that most of what a row adds would be rounded away.
+# one after another, is off by a hundredth where they are much alike. Nor is that of a larger batch
+# added to W as it grows: most of what some rows add would be rounded away.
 SUMMED_ROWS = 1024
-SUMMED_BATCH = 16 * SUMMED_ROWS
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from fastnn.rules.table import UPDATES, update_row
-from fastnn.targets.layout import SUMMED_BATCH
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -50,6 +49,11 @@ MEAN_STEPS = 1 << 12
 # Of a model of one output, a range of inputs has so many numbers of a row, and all of them so many
 # of a batch: below, to hand over the work takes longer than to do it.
 RANGE_ENTRIES, RANGES_ENTRIES, MOST_RANGES = 64, 4096, 8
+# A batch that has so many numbers of an input on average sums their gradient before it changes W:
+# added to W one by one, most of what small steps add would be rounded away. With one output that
+# costs next to nothing from fewer of them on. Of a batch larger than the last number the same is
+# done where most inputs are used at all: a few of them may be in every row.
+CROWDED, CROWDED_OUTPUT, LARGE_BATCH = 64.0, 4.0, 1 << 14
 # Rows that a batch uses are updated one by one, which takes so many times as long as all in a row.
 SCATTERED = 4.0
 
@@ -69,12 +73,15 @@ class Laziness(NamedTuple):
     row_by_row
         Whether it is that for several outputs, each a model of its own, on one row at a time, of
         which a step is too short to share: `step.sparse_outputs`.
+    summed
+        Whether a model of one output sums the gradient of a batch before it changes W.
     """
 
     mode: int
     linear: bool
     ranges: int = 1
     row_by_row: bool = False
+    summed: bool = False
 
 
 def choose_laziness(
@@ -94,13 +101,15 @@ def choose_laziness(
         return Laziness(EAGER, False)
     plain = rule in ("sgd", "averaged_sgd") and not clips
     mode = SCALED if not l1 else CUT if rule == "sgd" else CUT_MEAN
+    inputs, batch = problem.network.widths[0][0], problem.batch_size
+    crowd = entries * batch / inputs if batch > 1 else 0.0  # numbers of an input
     if plain and one_output:
-        return Laziness(mode, True, _ranges(problem, entries))
+        return Laziness(mode, True, _ranges(problem, entries), summed=crowd > CROWDED_OUTPUT)
     if plain and row_by_row:
         return Laziness(mode, False, row_by_row=True)
     # Of all inputs, the share that a batch uses, as if its rows chose them by chance.
-    share = 1.0 - (1.0 - min(1.0, entries / problem.network.widths[0][0])) ** problem.batch_size
-    summed = problem.batch_size > SUMMED_BATCH and share * SCATTERED > 1.0
+    share = 1.0 - (1.0 - min(1.0, entries / inputs)) ** batch
+    summed = crowd > CROWDED or (batch > LARGE_BATCH and share * SCATTERED > 1.0)
     if plain and rule == "sgd" and not l1 and not summed:
         return Laziness(mode, False)
     linear = rule in _LINEAR and not (clips and l2)

@@ -37,7 +37,7 @@ from fastnn.rules.table import (
 from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
 from fastnn.targets.cpu.lanes import fit_lanes, memory_for
-from fastnn.targets.cpu.laziness import STAMPED, Laziness
+from fastnn.targets.cpu.laziness import EAGER, STAMPED, Laziness
 from fastnn.targets.cpu.parts import Part, cut_parts
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
@@ -55,7 +55,7 @@ from fastnn.targets.cpu.tiling import (
     list_phases,
     look_rows,
 )
-from fastnn.targets.layout import SUMMED_BATCH, Allocator, Layout
+from fastnn.targets.layout import SUMMED_ROWS, Allocator, Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
@@ -168,8 +168,9 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     # of which may begin its part of the next step while the other ends this one; or 0
     LEFT_OVER,  # how many tiles of the update the other may have left then
     ROW_BY_ROW,  # 1: all outputs are trained on one sparse row at a time: `step.sparse_outputs`
+    SUMMED,  # 1: a batch's gradient by sparse rows is summed in PRIVATE: `step.sparse_ranges`
     HEAD_FIELDS,
-) = range(52)
+) = range(53)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
@@ -412,7 +413,8 @@ def make_plan(
         for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
     plain = rule == "sgd" and not problem.clips and not shrunk and not summed
-    head[DIRECT] = plain and batch <= SUMMED_BATCH
+    summed_rows = batch > SUMMED_ROWS or (sparse is not None and sparse.mode == EAGER)
+    head[DIRECT] = plain and not summed_rows
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
@@ -436,6 +438,7 @@ def make_plan(
     head[SHARED] = shared
     if sparse:
         head[LAZY], head[ROW_BY_ROW] = sparse.mode, row_by_row
+        head[SUMMED] = sparse.summed
         if sparse.linear:
             head[RANGE_BITS] = sparse.ranges.bit_length() - 1
             head[RANGE_SUMS] = take(sparse.ranges * capacity)

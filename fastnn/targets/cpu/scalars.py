@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     C3,  # Nadam's factor of the mean gradient
     PRODUCT,  # Nadam's mu_1 ... mu_t
     SHARE,  # the part of w in the mean of the weights
+    UPDATES_DONE,  # and with this one
     STEP_WEIGHT,  # sum of the weights of the rows of this batch
     MEAN_WEIGHT,  # of all rows
     INVERSE_WEIGHT,  # 1 / (rows of this batch * MEAN_WEIGHT), or 0
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     GOOD_NOW,  # sum of the thresholds so far, each divided by the scale after its step,
     NEXT_GOOD,  # and after this step; of CUT_MEAN where in `jumps` that is
     NUMBERS,
-) = range(33)
+) = range(34)
 
 # What each layer has in `numbers`, after those.
 (

@@ -249,7 +249,8 @@ def arrive_outputs(dtype: np.dtype) -> Any:
             np.where(moves != 0, keep, 1),
         )
         biases += trained * last_change
-        z[:] = last_change * rows + last_keep * ahead + biases
+        moved = np.where(last_change != 0, last_change * rows, 0)
+        z[:] = moved + last_keep * ahead + biases
 
     return kernel
 

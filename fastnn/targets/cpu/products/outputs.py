@@ -184,6 +184,9 @@ class _Writer(Writer):
             bias = self.fma(builder, self.splat(builder, trained, lanes), change, bias)
             kept = self.fma(builder, keep, ahead, bias)
             z = self.fma(builder, change, self.splat(builder, rows, lanes), kept)
+            # A row of weight 0 may be so large that its product with the next one is infinite.
+            still = builder.fcmp_ordered("==", change, self.zeros(lanes))
+            z = builder.select(still, kept, z)
             known = ((BIASES, bias), (Z, z), (LAST_CHANGE, change), (LAST_KEEP, keep))
             for field, value in known:
                 self.store(builder, value, place(field))

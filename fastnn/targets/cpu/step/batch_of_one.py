@@ -20,6 +20,7 @@ from fastnn.targets.cpu.arguments import (
     ADDRESS,
     BAD_STEP,
     COLUMN_STRIDE,
+    FIRST_STEP,
     ROW_STRIDE,
     STEP,
     STOP,
@@ -61,7 +62,7 @@ from fastnn.targets.cpu.scalars import (
     MEAN_WEIGHT,
     RATE_FACTOR,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number
+from fastnn.targets.cpu.step.between_steps import layer_number, make_kept
 from fastnn.targets.cpu.step.in_lanes import make_in_lanes
 from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.single_rows import (
@@ -134,7 +135,7 @@ def _one_output(
     two products are known before c is: only the derivative of the loss is left to wait for.
     """
     real = dtype.type
-    zero, one = real(0), real(1)
+    zero, one, kept = real(0), real(1), make_kept(dtype)
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
     dot, axpy, advance = products.dot, products.axpy, products.advance
     own = load_float64 if dtype.itemsize == 8 else load_float32
@@ -153,8 +154,8 @@ def _one_output(
         k, w = layers[0, K], layers[0, WEIGHTS]
         bias = memory[U(w + k)]
         trained = real(float(layers[0, BIAS]) * layer_number(job, ZERO, BIAS_FACTOR))
-        samples, l2 = min(head[SAMPLES], head[STEPS]), real(layer_number(job, ZERO, L2))
-        rate_factor = layer_number(job, ZERO, RATE_FACTOR)
+        samples, l2 = min(head[SAMPLES], head[STEPS]), layer_number(job, ZERO, L2)
+        rate_factor, first_step = layer_number(job, ZERO, RATE_FACTOR), control[FIRST_STEP]
         rows, row_stride = strided[0, ADDRESS], strided[0, ROW_STRIDE]
         row_bytes = k * strided[0, COLUMN_STRIDE]
         targets, target_stride = strided[1, ADDRESS], strided[1, ROW_STRIDE]
@@ -177,13 +178,17 @@ def _one_output(
                 y = own(targets + row * target_stride)
                 memory[U(z_at + i)], memory[U(y_at + i)] = z, y
                 direct, through = advance(memory, w, before, here, after, k, keep, change)
-                rate = real(rates[U(step)] * rate_factor)
-                keep = max(zero, one - rate * l2)
+                exact_rate = rates[U(step)] * rate_factor
+                rate = real(exact_rate)
+                if l2 != 0.0:
+                    keep = kept(exact_rate * l2, float(first_step + step + 1))
                 change = -rate * gradient(code, own_gradient, z, y, alpha)
                 if weighted:
                     scale = real(weights[U(row)] * inverse)
                     change = change * scale if scale != zero else zero
-                z = change * (through + trained) + (keep * direct + bias)
+                z = keep * direct + bias
+                if change != zero:  # a row of weight 0 may be so large that `through` is infinite
+                    z += change * (through + trained)
                 bias += trained * change
                 before, here, row = here, after, following
             if not add_losses(job, z_at, y_at, first, count):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from fastnn.rules.table import UPDATE_CODES
 from fastnn.rules.updates import make_factors
 from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import prefetch
-from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
 from fastnn.targets.cpu.plan import (
     BATCH,
     IN_PLACE,
@@ -45,6 +48,7 @@ from fastnn.targets.cpu.scalars import (
     SHARE,
     STEP_L2,
     STEP_WEIGHT,
+    UPDATES_DONE,
     WEIGHT_SUM,
 )
 from fastnn.targets.cpu.shares import rows_in_all
@@ -64,6 +68,17 @@ ADAM, ADAMW, NADAM = (UPDATE_CODES[name] for name in ("adam", "adamw", "nadam"))
 FACTORS = make_factors(math.sqrt, max, njit(**EXACT))
 adam, nadam, share_of = FACTORS.adam, FACTORS.nadam, FACTORS.share
 nadam_momentum, nadam_product = FACTORS.momentum, FACTORS.product
+
+
+def make_kept(dtype: np.dtype) -> Any:
+    """Return ``kept(part, t)``: what a weight is multiplied by in update t, to lose `part`."""
+    real, lost, rounded = dtype.type, FACTORS.lost, dtype.itemsize < 8
+
+    @njit(**INLINE)
+    def kept(part, t):
+        return real(max(0.0, 1.0 - (lost(part, t) if rounded else part)))
+
+    return kept
 
 
 @njit(**EXACT)
@@ -143,6 +158,7 @@ def begin_step(job, first_step, step, samples):
     )
     numbers[RATE] = rates[step]
     beta1, beta2, t = numbers[BETA1], numbers[BETA2], float(first_step + step + 1)
+    numbers[UPDATES_DONE] = t
     if head[UPDATE] == ADAM or head[UPDATE] == ADAMW:
         numbers[C1], numbers[C2] = adam(beta1, beta2, t, numbers[EPSILON_HAT] > 0.0)
     if head[UPDATE] == NADAM:

@@ -69,6 +69,7 @@ from fastnn.targets.cpu.scalars import (
     L1,
     L2,
     PENALTY,
+    UPDATES_DONE,
 )
 from fastnn.targets.cpu.step.batch_of_one import make_one_by_one
 from fastnn.targets.cpu.step.between_steps import (
@@ -76,6 +77,7 @@ from fastnn.targets.cpu.step.between_steps import (
     bias_rate,
     layer_number,
     layer_rate,
+    make_kept,
 )
 from fastnn.targets.cpu.step.calls import make_calls
 from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
@@ -97,11 +99,13 @@ from fastnn.targets.cpu.views import (
 )
 from fastnn.targets.layout import SUMMED_ROWS
 
+FEW_ROWS = 8  # of which the second sum, of k numbers, would take longer than it is worth
+
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
     """Return train_epoch and forward for one dtype (not yet compiled)."""
     real = dtype.type
-    zero, one = real(0), real(1)
+    zero, one, kept = real(0), real(1), make_kept(dtype)
     products = make_dot(dtype)
     dot, axpy = products.dot, products.axpy
     memory_of, alphas_of = make_view("memory", dtype), make_view("alphas", dtype)
@@ -186,7 +190,8 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         out, factor = w, -real(layer_rate(job, ZERO))
         of_bias = -real(bias_rate(job, ZERO))
         if head[DIRECT] == 1:
-            keep = max(zero, one + factor * real(layer_number(job, ZERO, L2)))
+            part = layer_rate(job, ZERO) * layer_number(job, ZERO, L2)
+            keep = kept(part, numbers_of(job)[UPDATES_DONE])
             if keep != one:
                 for i in range(w, w + k):
                     memory[U(i)] *= keep
@@ -194,7 +199,9 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
             out, factor = head[PRIVATE], one
             for i in range(out, out + k):
                 memory[U(i)] = zero
-        total, to = zero, out if samples <= SUMMED_ROWS else head[PRIVATE] + k
+        # Added to W one by one, most of what many rows add would be rounded away.
+        apart = samples > (FEW_ROWS if head[DIRECT] == 1 else SUMMED_ROWS)
+        total, to = zero, head[PRIVATE] + k if apart else out
         for s in range(0, samples, SUMMED_ROWS):
             if to != out:
                 for i in range(to, to + k):
@@ -218,15 +225,15 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
                 memory[U(out)] = total
                 apply(job, ZERO, w + k, out, ONE, OF_BIAS)
         if head[KEPT] > 0:
-            kept, unit = head[KEPT], 1.0
-            squared = squares(memory, kept, k + 1, unit)
+            own, unit = head[KEPT], 1.0
+            squared = squares(memory, own, k + 1, unit)
             if not math.isfinite(squared):
                 unit = UNIT
-                squared = squares(memory, kept, k + 1, unit)
+                squared = squares(memory, own, k + 1, unit)
             set_scale(job, squared, unit)
-            apply(job, ZERO, w, w + kept, k, OF_WEIGHTS)
+            apply(job, ZERO, w, w + own, k, OF_WEIGHTS)
             if layers[0, BIAS] == 1:
-                apply(job, ZERO, w + k, w + k + kept, ONE, OF_BIAS)
+                apply(job, ZERO, w + k, w + k + own, ONE, OF_BIAS)
         limit = layer_number(job, ZERO, COLUMN_NORM)
         if limit < math.inf:
             clip_column(job, w, k, ONE, limit, squares(memory, w, k, 1.0))

@@ -28,7 +28,7 @@ from fastnn.targets.cpu.scalars import (
     SHARE,
     WEIGHT_SUM,
 )
-from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, share_of
+from fastnn.targets.cpu.step.between_steps import layer_number, layer_rate, make_kept, share_of
 from fastnn.targets.cpu.step.jumps import AVERAGED
 from fastnn.targets.cpu.views import (
     control_of,
@@ -232,17 +232,17 @@ def make_step_numbers(dtype: np.dtype) -> Any:
     Where targets have weights, `scale` is without them.
     """
     real = dtype.type
-    zero, one = real(0), real(1)
+    zero, one, kept = real(0), real(1), make_kept(dtype)
 
     @njit(**INLINE)
     def step_numbers(job, step, row):
         head, numbers = head_of(job), numbers_of(job)
         exact_rate = rates_of(job)[U(step)] * layer_number(job, ZERO, RATE_FACTOR)
         rate, share, scale = real(exact_rate), zero, one
-        keep = max(zero, one - rate * real(layer_number(job, ZERO, L2)))
+        update = float(control_of(job)[FIRST_STEP] + step + 1)
+        keep = kept(exact_rate * layer_number(job, ZERO, L2), update)
         threshold = real(exact_rate * layer_number(job, ZERO, L1))
         if head[UPDATE] == AVERAGED:
-            update = float(control_of(job)[FIRST_STEP] + step + 1)
             share = real(share_of(numbers[EMA], numbers[BETA1], update))
         if head[WEIGHTED] == 1:
             mean = numbers[MEAN_WEIGHT]

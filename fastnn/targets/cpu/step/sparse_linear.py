@@ -164,10 +164,10 @@ def make_sparse_linear(dtype: np.dtype) -> SimpleNamespace:
         if not output_losses(job, step, step * head[BATCH], samples):
             control[BAD_STEP] = step
             return False
-        total = zero
+        total = 0.0
         for r in range(samples):
-            total += memory[U(layers[0, DELTA] + r)]
-        move_bias(job, bias, total)
+            total += float(memory[U(layers[0, DELTA] + r)])
+        move_bias(job, bias, real(total))
         return True
 
     @njit(**EXACT)

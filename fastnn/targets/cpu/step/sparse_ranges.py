@@ -39,8 +39,10 @@ from fastnn.targets.cpu.plan import (
     LAZY,
     MEAN_SLOT,
     PREFETCH,
+    PRIVATE,
     RANGE_BITS,
     SAMPLES,
+    SUMMED,
     WEIGHTS,
     K,
 )
@@ -59,6 +61,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     sparse_of,
 )
+from fastnn.targets.layout import SUMMED_ROWS
 
 AHEAD = 3  # rows asked for ahead of time, at least; else those of the next batch
 NOTHING = ZERO - 1  # to ask for
@@ -273,6 +276,12 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
             change_all(job, i0, i1)
         factor = real(-first_rate(job) / numbers[U(NEXT_SCALE)])
         through = real(numbers[U(THROUGH)]) if mean > 0 else zero
+        summed, rows, entries = head[SUMMED] == 1, 0, 0
+        to, whole = w, head[PRIVATE] + layers[0, K]
+        if summed:
+            to = head[PRIVATE]
+            for i in range(i0, i1):
+                memory[U(to + i)] = memory[U(whole + i)] = zero
         for r in range(samples):
             row, c = order[U(first + r)], factor * memory[U(delta + r)]
             ask = asked_for(job, sparse, order, first + r, samples, group)
@@ -280,9 +289,23 @@ def make_ranges(dtype: np.dtype) -> SimpleNamespace:
             start, end = edge(job, sparse, row, group), edge(job, sparse, row, group + 1)
             if c == zero:
                 end = start
-            add_row(memory, w, sparse, start, end, ask, c)
-            if through != zero:
+            add_row(memory, to, sparse, start, end, ask, c)
+            if summed:
+                rows, entries = rows + 1, entries + end - start
+                # So many rows, and so many that it takes no longer than to read them.
+                if rows >= SUMMED_ROWS and entries >= i1 - i0:
+                    rows, entries = 0, 0
+                    for i in range(i0, i1):
+                        memory[U(whole + i)] += memory[U(to + i)]
+                        memory[U(to + i)] = zero
+            elif through != zero:
                 add_row(memory, w + mean, sparse, start, end, NOTHING, -through * c)
+        if summed:
+            for i in range(i0, i1):
+                change = memory[U(whole + i)] + memory[U(to + i)]
+                memory[U(w + i)] += change
+                if through != zero:
+                    memory[U(w + mean + i)] -= through * change
         last = step + 1 == head[EPOCH_STEPS]
         if last and (head[LAZY] == CUT or mean > 0):
             end_all(job, i0, i1, real(1))

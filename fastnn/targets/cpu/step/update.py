@@ -63,11 +63,13 @@ from fastnn.targets.cpu.scalars import (
     L2,
     SHARE,
     STEP_L2,
+    UPDATES_DONE,
 )
 from fastnn.targets.cpu.step.between_steps import (
     bias_rate,
     layer_number,
     layer_rate,
+    make_kept,
     rows_ahead,
 )
 from fastnn.targets.cpu.step.first_rows import caller_rows
@@ -94,6 +96,7 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
     real = dtype.type
     zero, one, rule, clip = real(0), real(1), rules.update, make_clip(dtype)
     memory_of, average = make_view("memory", dtype), make_average(dtype)
+    kept = make_kept(dtype)
 
     @njit(**EXACT)
     def apply(job, layer, at, gradient, count, kind):
@@ -103,24 +106,24 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
         threshold = zero if is_bias else real(rate * layer_number(job, layer, L1))
         l2 = zero if is_bias else real(layer_number(job, layer, STEP_L2))
         if head[CLIPS] == 1 or head[STATUS] > 0:
-            kept = at + head[KEPT] if head[KEPT] > 0 else gradient
-            if head[STATUS] > 0 and gradient != kept:
+            to = at + head[KEPT] if head[KEPT] > 0 else gradient
+            if head[STATUS] > 0 and gradient != to:
                 # The penalty and limits are for the sum over all processes.
                 for i in range(count):
-                    memory[U(kept + i)] = memory[U(gradient + i)]
+                    memory[U(to + i)] = memory[U(gradient + i)]
                 return
-            if numbers[CLIP_NORM] < math.inf and gradient == kept:
+            if numbers[CLIP_NORM] < math.inf and gradient == to:
                 scale = real(numbers[CLIP_SCALE])
-                for i in range(kept, kept + count):
+                for i in range(to, to + count):
                     memory[U(i)] *= scale
                 l2 = zero
             elif head[CLIPS] == 1:
                 limit = real(numbers[CLIP_VALUE])
-                clip(memory, at, gradient, kept, count, l2, limit)
-                if gradient != kept:
+                clip(memory, at, gradient, to, count, l2, limit)
+                if gradient != to:
                     return
                 l2 = zero
-        shrink = one if is_bias else real(1.0 - rate * numbers[DECAY])
+        shrink = one if is_bias else kept(rate * numbers[DECAY], numbers[UPDATES_DONE])
         rule(
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, threshold, l2,
             real(rate), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
@@ -157,7 +160,7 @@ def make_update(
     adds penalties, holds single numbers in their limits, and adds up squares.
     """
     real = dtype.type
-    zero, one, clip = real(0), real(1), make_clip(dtype)
+    zero, one, clip, kept = real(0), real(1), make_clip(dtype), make_kept(dtype)
     width_of, accumulate, s_block = gemm.width_of, gemm.accumulate, gemm.block
     odd_last, lanes = gemm.odd_last, panel // 2
     accumulate_odd, accumulate_caller_odd = gemm.accumulate_odd, gemm.accumulate_caller_odd
@@ -274,10 +277,9 @@ def make_update(
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n = layers[layer, K], layers[layer, N]
         rate, apart = real(layer_rate(job, layer)), panel * (k + 1)
-        keep, weights = (
-            max(zero, one - rate * real(layer_number(job, layer, L2))),
-            layers[layer, WEIGHTS] + p0 * apart,
-        )
+        part = layer_rate(job, layer) * layer_number(job, layer, L2)
+        keep = kept(part, numbers_of(job)[UPDATES_DONE])
+        weights = layers[layer, WEIGHTS] + p0 * apart
         if keep != one and layer == 0 and head[IN_PLACE] > 0 and head[ROUNDED] == 0:
             # Not all of these rows of W are looked at again.
             for p in range(p0, p1):
@@ -327,7 +329,8 @@ def make_update(
         k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         if head[DIRECT] == 1:
             rate = real(layer_rate(job, ZERO))
-            keep = max(zero, one - rate * real(layer_number(job, ZERO, L2)))
+            part = layer_rate(job, ZERO) * layer_number(job, ZERO, L2)
+            keep = kept(part, numbers_of(job)[UPDATES_DONE])
             narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
