@@ -534,7 +534,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def to_sklearn(self) -> Any:
         """Return scikit-learn's fitted estimator of the same name, which predicts the same.
 
-        What it does not have is left out where only a fit needs it, such as `dropout`.
+        What it does not have is left out where only a fit needs it, such as `dropout`, and so is
+        `precision`: its products are not those of rounded factors.
 
         Raises
         ------
