@@ -115,6 +115,11 @@ class ConstantInitialiser:
         return f"constant({self.value!r})"
 
 
+def _filled(value: float, generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+    """Return an array of one value; older pickles have it where now there is `constant`."""
+    return ConstantInitialiser(value)(generator, n_in, n_out)
+
+
 @dataclass(frozen=True)
 class LostInitialiser:
     """Stands for a user-defined initialiser in what was read from a file, which keeps no code.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,16 @@ def test_of_a_callable_initialiser_its_name_is_kept_and_no_other_is_taken_for_it
     with pytest.raises(InvalidInput, match="init of Dense layer 0 was the function 'ones'"):
         initial_parameters(made, 0, np.dtype(np.float64))
     assert made != Network(3, [Dense(2), Dense(2)])
+
+
+def test_parts_of_functions_and_objects_have_names_in_files():
+    class Ones:
+        def __call__(self, generator, k, n):
+            return np.ones((k, n))
+
+    layers = [Dense(2, init=partial(ones)), Dense(1, init=Ones())]
+    first, second = network_from_dict(network_to_dict(Network(3, layers))).layers
+    assert first.init.name == "ones" and second.init.name.endswith("Ones")
 
 
 def test_a_constant_initialiser_is_kept():

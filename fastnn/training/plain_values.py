@@ -171,7 +171,8 @@ def _initialiser(setting: Any) -> dict[str, Any]:
         return {"constant": setting.value}
     if isinstance(setting, LostInitialiser):
         return {"function": setting.name}
-    return {"function": str(getattr(setting, "__qualname__", type(setting).__qualname__))}
+    function = getattr(setting, "func", setting)  # of functools.partial
+    return {"function": str(getattr(function, "__qualname__", type(function).__qualname__))}
 
 
 def _initialiser_from(values: Any) -> Any:
