@@ -124,6 +124,13 @@ def test_the_estimator_itself_goes_on_with_the_loss_of_its_fit():
     assert np.array_equal(models[0].predict(X), models[1].predict(X))
 
 
+@pytest.mark.parametrize("loss", [Huber(1e200), EpsilonInsensitive(1e200)])
+def test_a_delta_beyond_all_numbers_is_the_largest(loss):
+    trainer = SGDRegressor(loss, **LINEAR).fit(X, 1e200 * Y).to_trainer()
+    (number,) = vars(trainer.loss).values()
+    assert number == np.finfo(np.float64).max
+
+
 def test_epsilon_of_labels_stays():
     labels = Y > np.median(Y)
     model = SGDClassifier("huber", epsilon=1.35, **LINEAR).fit(X, labels)

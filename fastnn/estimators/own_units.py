@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from fastnn.graph import variables
@@ -10,6 +11,8 @@ from fastnn.graph.expression import as_expression, build
 from fastnn.inputs.scaling import Scaling
 from fastnn.interchange.formulas import translated
 from fastnn.losses import BY_NAME, EpsilonInsensitive, Huber
+
+_LARGEST = sys.float_info.max
 
 
 def in_own_units(loss: Any, scaling: Scaling | None) -> Any:
@@ -31,9 +34,9 @@ def in_own_units(loss: Any, scaling: Scaling | None) -> Any:
     scale = float(scaling.scale.mean())
     known = BY_NAME.get(loss, loss) if isinstance(loss, str) else loss
     if isinstance(known, Huber):
-        return Huber(known.delta * scale)
+        return Huber(min(known.delta * scale, _LARGEST))
     if isinstance(known, EpsilonInsensitive):
-        return type(known)(known.epsilon * scale)
+        return type(known)(min(known.epsilon * scale, _LARGEST))
     if isinstance(known, CustomLoss) and len(scaling.mean) == 1:
         mean, names = float(scaling.mean[0]), known.expression.names
         inputs = {each.node.name: (each - mean) / scale for each in variables(" ".join(names))}
