@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from fastnn.errors import number
+from fastnn.errors import InvalidInput, number, shown
 
 Initialiser = Callable[[np.random.Generator, int, int], np.ndarray]  # -> (inputs, outputs)
 BiasInitialiser = Callable[[np.random.Generator, int, int], np.ndarray]  # -> (outputs,)
@@ -92,13 +92,65 @@ def constant(value: float) -> Initialiser:
     InvalidInput
         A value that is not a finite number.
     """
-    return partial(_filled, number(value, "constant"))
+    return ConstantInitialiser(value)
+
+
+@dataclass(frozen=True)
+class ConstantInitialiser:
+    """What `constant` returns: a value, which files keep and which can be compared."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        """Check the value."""
+        object.__setattr__(self, "value", number(self.value, "constant"))
+
+    def __call__(self, generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        """Return an array (n_in, n_out) of the value."""
+        del generator
+        return np.full((n_in, n_out), self.value)
+
+    def __repr__(self) -> str:
+        """Show the call that makes it."""
+        return f"constant({self.value!r})"
 
 
 def _filled(value: float, generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
-    """Return an array of one value; unlike a closure, a part of this function can be pickled."""
-    del generator
-    return np.full((n_in, n_out), value)
+    """Return an array of one value; older pickles have it where now there is `constant`."""
+    return ConstantInitialiser(value)(generator, n_in, n_out)
+
+
+@dataclass(frozen=True)
+class LostInitialiser:
+    """Stands for a user-defined initialiser in what was read from a file, which keeps no code.
+
+    Parameters are there without it; what would draw others is refused, for the usual initialiser
+    would be another start, and nobody would know.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Check the name."""
+        if not isinstance(self.name, str):
+            raise InvalidInput(f"a function's name cannot be {shown(self.name):.80}")
+
+    def __call__(self, generator: np.random.Generator, n_in: int, n_out: int) -> np.ndarray:
+        """Raise `InvalidInput`."""
+        raise self.refusal("an initialiser")
+
+    def refusal(self, place: str) -> InvalidInput:
+        """Return the error that says what cannot be drawn, and what to do; `place` is whose."""
+        return InvalidInput(
+            f"{place} was the function {self.name!r}, which the file that this was read from does "
+            "not have, so that no new weights can be drawn; give the layer its function, or the "
+            "name of an initialiser, again: trainer.set(network=...) takes the same layers with it "
+            "and keeps the weights"
+        )
+
+    def __repr__(self) -> str:
+        """Show which function it was."""
+        return f"<function {self.name}, not in the file>"
 
 
 INITIALISERS: dict[str, Initialiser] = {

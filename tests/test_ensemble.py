@@ -446,3 +446,19 @@ def test_numbers_of_any_size_are_compared_by_what_is_left_of_them(size):
     outputs = [(y + size * error)[:, None] for error in (2e-8, 0.0, -1e-7)]
     data = Data(np.zeros((50, 4)), y[:, None])
     assert greedy_counts(candidates_of([problem] * 3, outputs, data, None), 8) == [1]
+
+
+@pytest.mark.parametrize("weights", [[0.1 + 0.7 * i for i in range(9)], [1 / 3] * 9, None, [3] * 9])
+@pytest.mark.parametrize("count", [9, 7, 5])
+def test_a_file_has_the_weights_to_their_bits(weights, count, tmp_path):
+    members = [
+        trainer_of([Dense(1)], loss="mse", dtype="float64", seed=seed, target="numpy")
+        for seed in range(count)
+    ]
+    ensemble = Ensemble(members, None if weights is None else weights[:count])
+    for _ in range(3):
+        ensemble.save(tmp_path / "it.fastnn")
+        loaded = Ensemble.load(tmp_path / "it.fastnn")
+        assert np.array_equal(loaded.weights, ensemble.weights)
+        assert np.array_equal(loaded.predict(X), ensemble.predict(X))
+        ensemble = loaded

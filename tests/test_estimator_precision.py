@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
-from fastnn import Dense, InvalidInput, MLPClassifier, MLPRegressor, Network, Trainer  # noqa: E402
+from fastnn import Dense, InvalidInput, MLPClassifier, MLPRegressor, Network, SGDRegressor, Trainer  # noqa: E402
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 8))
@@ -122,3 +122,15 @@ def test_early_stopping_scores_what_predicts():
     for kind, y in ((MLPClassifier, LABELS), (MLPRegressor, NUMBERS)):
         model = kind(**settings).fit(X[:40], y[:40], X_val=X[40:], y_val=y[40:])
         assert_allclose(model.best_validation_score_, model.score(X[40:], y[40:]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [MLPRegressor, SGDRegressor])
+@pytest.mark.parametrize("dtype", ["float32", "float64", np.float64, np.dtype("float32")])
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
+def test_a_dtype_by_its_name_is_gone_on_with_after_standardizing(kind, dtype, how):
+    settings = {"random_state": 0, "target": "numpy", "standardize": True, "max_iter": 2}
+    model = kind(dtype=dtype, warm_start=how == "warm_start", **settings)
+    table = np.random.default_rng(1).normal(size=(30, 2))
+    model.fit(table, table[:, 0])
+    (model.fit if how == "warm_start" else model.partial_fit)(table, table[:, 0])
+    assert model.to_trainer().dtype == dtype

@@ -20,6 +20,26 @@ def shared():
     return nn.Sequential(first, nn.Tanh(), second)
 
 
+def shared_storage(of=lambda weight: weight.data, last=nn.Linear):
+    first, second = nn.Linear(4, 4), last(4, 4)
+    second.weight = nn.Parameter(of(first.weight))
+    return nn.Sequential(first, nn.Tanh(), second)
+
+
+def overlapping():
+    numbers = torch.arange(40.0)
+    first, second = nn.Linear(4, 4), nn.Linear(4, 4)
+    first.weight = nn.Parameter(numbers[:16].view(4, 4))
+    second.weight = nn.Parameter(numbers[15:31].view(4, 4))
+    return nn.Sequential(first, nn.Tanh(), second)
+
+
+def shared_inside():
+    norm = nn.LayerNorm(5)
+    norm.bias = nn.Parameter(norm.weight.data)
+    return nn.Sequential(nn.Linear(4, 5), norm, nn.Linear(5, 3))
+
+
 def frozen(*names, norm=nn.LayerNorm):
     module = nn.Sequential(nn.Linear(4, 5), nn.PReLU(5), norm(5), nn.PReLU(5), nn.Linear(5, 3))
     for name in names:
@@ -135,6 +155,17 @@ REFUSED = {
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)), "0, LazyLinear.*batch first"),
     "meta": (lambda: nn.Sequential(L(4, 3, device="meta")), "0, Linear.*meta"),
     "shared": (shared, "2, Linear.*shares its weight with module 0"),
+    "one storage": (shared_storage, "2, Linear.*shares its weight with module 0"),
+    "transposed": (
+        lambda: shared_storage(lambda weight: weight.data.T),
+        "2, Linear.*shares its weight with module 0",
+    ),
+    "one storage by detach": (
+        lambda: shared_storage(lambda weight: weight.detach().view(16).view(4, 4)),
+        "2, Linear.*shares its weight with module 0",
+    ),
+    "overlapping": (overlapping, "2, Linear.*shares its weight with module 0"),
+    "shared inside": (shared_inside, "1, LayerNorm.*shares its bias with its weight"),
     "twice": (lambda: nn.Sequential(*[L(4, 4)] * 2), "1, Linear.*shares its weight with module 0"),
     "frozen weight": (lambda: frozen("0.weight"), r"0, Linear.*weight.*requires_grad_\(\)"),
     "frozen bias": (lambda: frozen("4.bias"), "4, Linear.*bias has requires_grad=False"),
@@ -231,3 +262,18 @@ def test_a_number_that_is_not_finite_is_refused():
         module.weight[2, 1] = float("nan")
     with pytest.raises(InvalidInput, match="W of Dense layer 0 has nan at .1, 2."):
         Trainer.from_torch(module)
+
+
+def test_parameters_that_are_parts_of_one_storage_are_each_layers_own():
+    numbers = torch.linspace(-1, 1, 60)
+    first, second, third = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2, bias=False)
+    side_by_side = numbers[:32].view(4, 8)
+    first.weight = nn.Parameter(side_by_side[:, :4])
+    second.weight = nn.Parameter(side_by_side[:, 4:])
+    first.bias, second.bias = nn.Parameter(numbers[32:40:2]), nn.Parameter(numbers[33:40:2])
+    third.weight = nn.Parameter(numbers[40:48].view(2, 4))
+    module = nn.Sequential(first, nn.Tanh(), second, nn.Tanh(), third)
+    rows = torch.linspace(-2, 2, 20).view(5, 4)
+    trainer = Trainer.from_torch(module, loss="mse", target="numpy")
+    expected = module(rows).detach().numpy()
+    assert abs(trainer.forward(rows.numpy()) - expected).max() < 1e-6

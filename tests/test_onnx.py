@@ -109,6 +109,22 @@ def test_functions_that_are_no_operators_keep_their_digits(function, exact, dtyp
         assert_allclose(found, exact(x), rtol=1e-6 if dtype == "float32" else 3e-15)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, lambda z: z * (1 + graph.erf(z))], ids=str)
+def test_an_activation_of_any_size_is_what_the_trainer_gives(activation, dtype, run, tmp_path):
+    if activation in ("softmax", "hardmax"):
+        activation = "identity"
+    sizes = np.array([6.0, 8.4, 8.5, 50.0, 1e4, 1e10, 1e30])
+    x = np.concatenate([-sizes, sizes])[:, None].astype(dtype)
+    trainer = trainer_of([Dense(1, activation)], 1, loss="mse", dtype=dtype)
+    slopes = trainer.parameters[0][2:]
+    trainer.set_parameters([(np.ones((1, 1)), np.zeros(1), *slopes)])
+    trainer.to_onnx(tmp_path / "model.onnx")
+    found = run(str(tmp_path / "model.onnx"), x)["outputs"]
+    tolerance = 1e-6 if dtype == "float32" else 1e-13
+    assert_allclose(found, trainer.forward(x), rtol=tolerance, atol=tolerance)
+
+
 NORMS = [BatchNorm(0.3, epsilon=1e-3), LayerNorm(1e-4)]
 
 

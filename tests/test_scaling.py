@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 from sklearn.preprocessing import StandardScaler
 
-from fastnn import Dense, InvalidInput, LayerNorm, Network, Trainer
+from fastnn import BatchNorm, Dense, InvalidInput, LayerNorm, Network, Periodic, Trainer
 from fastnn.inputs.scaling import Scaling
 
 
@@ -260,6 +260,33 @@ def test_what_cannot_be_folded_is_refused(layers, fold, message):
     parameters = Trainer(Network(2, layers), "mse", target="numpy").parameters
     with pytest.raises(InvalidInput, match=message):
         getattr(Scaling([0.0, 0.0], [1.0, 1e-300]), fold)(parameters)
+
+
+@pytest.mark.parametrize("fold", ["fold_inputs", "fold_outputs"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(Periodic(f, columns=c) for f in (1, 2, 3) for c in (None, 1)),
+        Periodic(2, columns=2),
+        LayerNorm(),
+        BatchNorm(),
+    ],
+)
+def test_only_a_dense_takes_a_scaling_in(layer, fold):
+    network = Network(3, [layer, Dense(3), Dense(1)])
+    first = Trainer(network, "mse", target="numpy").parameters[0]
+    with pytest.raises(InvalidInput, match="layer must be a Dense of 3 (in|out)puts"):
+        getattr(Scaling([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]), fold)([first])
+
+
+@pytest.mark.parametrize(
+    "shapes", [[(3, 3), (3, 3)], [(3, 3), (1,)], [(3, 3), ()], [(3, 3), (3,), (3, 3)]]
+)
+def test_arrays_of_other_shapes_than_a_dense_has_are_not_folded(shapes):
+    scaling = Scaling([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
+    for fold in (scaling.fold_inputs, scaling.fold_outputs):
+        with pytest.raises(InvalidInput, match="must be a Dense of 3"):
+            fold([tuple(np.ones(shape) for shape in shapes)])
 
 
 @pytest.mark.parametrize("parameters", [[3], [None], ["ab"], [(np.ones((2, 2)),)], [("a", "b")]])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastnn.errors import CorruptFile
+from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.initializers import LostInitialiser, constant
+from fastnn.inputs.parameters import initial_parameters
 from fastnn.network import (
     SGD,
     Adagrad,
@@ -65,10 +68,37 @@ def test_a_network_from_before_layers_had_settings_of_their_own_has_the_usual_on
     assert network_from_dict(values) == Network(3, [Dense(2, "elu", alpha=0.5)])
 
 
-def test_a_callable_initialiser_becomes_none():
-    network = Network(3, [Dense(2, init=lambda generator, k, n: np.ones((k, n)))])
+def ones(generator, k, n):
+    return np.ones((k, n))
+
+
+def test_of_a_callable_initialiser_its_name_is_kept_and_no_other_is_taken_for_it():
+    network = Network(3, [Dense(2, init=ones), Dense(2, bias_init=lambda *_: np.ones(2))])
+    made = network
+    for _ in range(2):  # also when what was read is saved again
+        made = network_from_dict(json.loads(json.dumps(network_to_dict(made))))
+        first, second = made.layers
+        assert first.init == LostInitialiser("ones") and "function ones, not in" in repr(first)
+        assert "<lambda>" in second.bias_init.name and second.init is None
+    with pytest.raises(InvalidInput, match="init of Dense layer 0 was the function 'ones'"):
+        initial_parameters(made, 0, np.dtype(np.float64))
+    assert made != Network(3, [Dense(2), Dense(2)])
+
+
+def test_parts_of_functions_and_objects_have_names_in_files():
+    class Ones:
+        def __call__(self, generator, k, n):
+            return np.ones((k, n))
+
+    layers = [Dense(2, init=partial(ones)), Dense(1, init=Ones())]
+    first, second = network_from_dict(network_to_dict(Network(3, layers))).layers
+    assert first.init.name == "ones" and second.init.name.endswith("Ones")
+
+
+def test_a_constant_initialiser_is_kept():
+    network = Network(3, [Dense(2, init=constant(0.25)), Dense(1, init=constant(-3))])
     made = network_from_dict(json.loads(json.dumps(network_to_dict(network))))
-    assert made == Network(3, [Dense(2)])
+    assert made == network and made.layers[0].init == constant(0.25) != constant(0.5)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +150,11 @@ DENSE = network_to_dict(Network(3, [Dense(2, "relu")]))["layers"][0]
         DENSE | {"activation": "rleu"},
         DENSE | {"activation": []},
         DENSE | {"init": {}},
+        DENSE | {"init": {"constant": "x"}},
+        DENSE | {"init": {"constant": None}},
+        DENSE | {"init": {"function": 3}},
+        DENSE | {"init": {"function": "a", "constant": 1.0}},
+        DENSE | {"bias_init": {"module": "os"}},
         DENSE | {"bias": 1},
         DENSE | {"alpha": "x"},
         DENSE | {"l1": -1},

@@ -617,3 +617,12 @@ def train(
             error.step,
         ) from error
     return False
+
+
+def seeds_of(random_state: Any) -> Iterator[int]:
+    """Yield the seeds of fits: a whole number itself, and others that are drawn from it."""
+    if type(random_state) is int:
+        yield random_state
+    random = check_random_state(random_state)
+    while True:
+        yield int(random.randint(np.iinfo(np.int32).max))

@@ -23,7 +23,6 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
@@ -39,12 +38,14 @@ from fastnn.estimators.base import (
     refuse_no_weight,
     scaled,
     scaling_of,
+    seeds_of,
 )
 from fastnn.estimators.description import PowerScaling
 from fastnn.estimators.files import opened, window_of
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
 from fastnn.estimators.monitor import Lines, Monitor
+from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.arrays import refuse_apparent_numbers
@@ -69,7 +70,6 @@ _OVERFLOW = (
     "Floating-point under-/overflow occurred at epoch #%d. Scaling input data with StandardScaler "
     "or MinMaxScaler might help, and so does standardize=True."
 )
-_NO_LARGER = np.iinfo(np.int32).max
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
 
@@ -552,12 +552,18 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         in `classes_`: 0 and 1 where there are two. Of more, each against the rest, `forward` gives
         what `decision_function` does, of which the largest is the class; `predict` then says of
         each output whether it is above 0, (m, classes), and not which is the largest.
+
+        After `standardize` the loss is of y in its own units as well, with `epsilon` as written;
+        penalty and steps are those for columns as they are, to which other rates may suit.
         """
         check_is_fitted(self)
         if self._trainer is not None and self._scaling is None:
             return copy.copy(self._trainer_now())
         W, b = self._columns()
         settings, factor = self._settings(len(W), 1.0)
+        loss = self._engine_loss(float(self.epsilon))
+        named = isinstance(self.loss, str)  # whose epsilon is in the units of y
+        settings["loss"] = loss if named else in_own_units(loss, self._y_scaling)
         own = 1.0 if self._trainer is None else self._trainer.network.dense[0].bias_rate_factor
         settings["network"] = Network(len(W), [Dense(W.shape[1], bias_rate_factor=own)])
         trainer = self._new_trainer([(W, b)], dtype=self.dtype or b.dtype, **settings)
@@ -677,15 +683,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     @abstractmethod
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         """Return what draws the rows to validate on."""
-
-
-def seeds_of(random_state: Any) -> Iterator[int]:
-    """Yield the seeds of fits: a whole number itself, and others that are drawn from it."""
-    if type(random_state) is int:
-        yield random_state
-    random = check_random_state(random_state)
-    while True:
-        yield int(random.randint(_NO_LARGER))
 
 
 @lru_cache

@@ -478,9 +478,10 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         (estimator, X, y); larger is better. None: R^2.
     standardize
         Whether columns of X, and targets that are numbers, are brought to mean 0 and variance 1
-        inside (sparse X only to
-        variance 1). What `predict` takes and gives is in the caller's units; `coefs_` are those of
-        the network inside, `x_scaling_` what goes before it, and `y_scaling_` what comes after it.
+        inside (sparse X only to variance 1). What `predict` takes and gives is in the caller's
+        units; `coefs_` are those of the network inside, `x_scaling_` what goes before it, and
+        `y_scaling_` what comes after it. The loss is of targets inside: delta of "huber", say, is
+        in deviations of y.
         A `partial_fit` or a `warm_start` goes on with those there are, and has to keep this
         setting.
     n_restarts

@@ -42,6 +42,7 @@ from fastnn.estimators.description import (
 from fastnn.estimators.files import window_of
 from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
+from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
@@ -255,7 +256,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """
         if not task.first:
             self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
-        dtype = self._dtype_for(rows.X) if task.first else self.dtype or self._trainer.dtype
+        going_on = None if task.first else np.dtype(self.dtype or self._trainer.dtype)
+        dtype = self._dtype_for(rows.X) if going_on is None else going_on
         if self.dtype is None and self.precision != "float32" and dtype == np.float64:
             check_precision(self.precision)
             raise InvalidInput(
@@ -490,7 +492,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
         Its classes are the places in `classes_`: 0 and 1 where there are two. With `standardize` it
         takes, and a regression gives, numbers in the caller's units, and its optimizer is at its
-        start.
+        start. Its loss is then in these units, too: delta and epsilon are those of the estimator
+        times the deviation of y, of several outputs the mean of their deviations, while a function
+        for several outputs gets them as they are.
         """
         check_is_fitted(self)
         trainer = copy.copy(self._trainer_now())
@@ -498,6 +502,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             rate = trainer.learning_rate(trainer.step)
             trainer.set(optimizer=replace(trainer.optimizer, learning_rate=rate))
         if self.x_scaling_ is not None:
+            if (loss := in_own_units(trainer.loss, self.y_scaling_)) != trainer.loss:
+                trainer.set(loss=loss)
             trainer.set_parameters(self._folded())
         return trainer
 
@@ -528,7 +534,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def to_sklearn(self) -> Any:
         """Return scikit-learn's fitted estimator of the same name, which predicts the same.
 
-        What it does not have is left out where only a fit needs it, such as `dropout`.
+        What it does not have is left out where only a fit needs it, such as `dropout`, and so is
+        `precision`: its products are not those of rounded factors.
 
         Raises
         ------

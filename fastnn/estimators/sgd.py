@@ -17,12 +17,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
 from fastnn.errors import shown
-from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts
+from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts, seeds_of
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
 from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
-from fastnn.estimators.linear import LinearModel, LinearRate, Penalty, seeds_of
+from fastnn.estimators.linear import LinearModel, LinearRate, Penalty
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
 from fastnn.estimators.linear_outputs import largest, refuse_overflow
 from fastnn.estimators.one_by_one import fit_each, mean_losses
@@ -322,7 +322,8 @@ class SGDClassifier(LinearClassifier):
         instead of `learning_rate` and `eta0`.
     standardize
         Whether to train on columns brought to mean 0 and variance 1, and a regression's y, too.
-        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units.
+        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units; a number in
+        the loss, as in Huber(1.35), is in deviations of y.
     n_restarts
         Fits, each on another order of rows; the best objective, or score, is kept.
     callbacks

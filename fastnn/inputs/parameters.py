@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
-from fastnn.initializers import INITIALISERS
+from fastnn.initializers import INITIALISERS, LostInitialiser
 from fastnn.inputs.arrays import real_numbers
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.problem import Problem
@@ -16,7 +16,7 @@ from fastnn.network import Dense
 from fastnn.rules.table import activation_row, update_row
 
 if TYPE_CHECKING:
-    from fastnn.layers import Parameter
+    from fastnn.layers import Layer, Parameter
     from fastnn.network import Network
 
 
@@ -329,12 +329,25 @@ def initial_parameters(
     return parameters
 
 
+def check_drawn(network: Network) -> None:
+    """Raise `InvalidInput` where parameters cannot be drawn, since a file had not the function."""
+    for layer, called in zip(network.parametric, network.names, strict=True):
+        _refuse_lost(layer, called)
+
+
+def _refuse_lost(layer: Layer, called: str) -> None:
+    for name in ("init", "bias_init"):
+        if isinstance(init := getattr(layer, name, None), LostInitialiser):
+            raise init.refusal(f"{name} of {called}")
+
+
 def _start_of(
     network: Network, position: int, key: list[int], dtype: np.dtype
 ) -> tuple[np.ndarray, ...]:
     """Return what one layer starts with, what is drawn of it from PCG64(key)."""
     layer, (k, n) = network.parametric[position], network.widths[position]
     called, wanted = network.names[position], network.parameters[position]
+    _refuse_lost(layer, called)
     generator = np.random.Generator(np.random.PCG64(key))
     if not isinstance(layer, Dense):
         return tuple(

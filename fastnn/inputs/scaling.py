@@ -227,7 +227,10 @@ class Scaling:
             real_numbers(array, f"an array of the {what} layer").astype(np.float64)
             for array in arrays
         )
-        if layer[0].ndim != 2 or layer[0].shape[axis] != len(self.mean):
+        W, *vectors = layer
+        # (c, b) of a Periodic has the shapes (columns, frequencies), both.
+        dense = W.ndim == 2 and all(each.shape == W.shape[1:] for each in vectors)
+        if not dense or len(vectors) > 2 or W.shape[axis] != len(self.mean):
             shapes = " and ".join(str(array.shape) for array in layer)
             raise InvalidInput(
                 f"the {what} layer must be a Dense of {len(self.mean)} {of} to take in a scaling "

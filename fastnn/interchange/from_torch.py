@@ -55,7 +55,8 @@ class Chain:
     dtype: np.dtype | None = None
     last: Place | None = None  # the module that the last layer with parameters began with
     activated: bool = False  # whether that layer has its activation
-    tensors: dict[int, str] = field(default_factory=dict)  # id of each parameter -> whose it is
+    # Of each parameter: its place, its name, its device and where it lies in memory.
+    tensors: list[tuple[Place, str, Any, np.ndarray]] = field(default_factory=list)
 
     def begin(
         self,
@@ -368,15 +369,42 @@ def _array(chain: Chain, place: Place, name: str) -> np.ndarray:
             "module.double()"
         )
     chain.dtype = dtype
-    owner = chain.tensors.setdefault(id(tensor), place.text)
-    if owner is not place.text:
-        raise place.refuse(
-            f"it shares its {name} with {owner}, but fastnn trains each layer's own; pass "
-            "a module in which each layer has parameters of its own"
-        )
+    _check_unshared(chain, place, name, tensor, dtype)
     if tensor._backward_hooks:
         raise place.refuse(f"its {name} has hooks, which fastnn would not call; remove them")
     return tensor.numpy(force=True)
+
+
+class _Lying:
+    """Where a tensor lies, as NumPy takes it; of another device it is an address that none reads.
+
+    Several parameters may be parts of one storage, and one parameter several tensors: what tells
+    them apart is which bytes they have.
+    """
+
+    def __init__(self, tensor: Any, dtype: np.dtype[Any]) -> None:
+        self.__array_interface__ = {
+            "data": (tensor.data_ptr(), True),
+            "shape": tuple(tensor.shape),
+            "strides": tuple(step * dtype.itemsize for step in tensor.stride()),
+            "typestr": dtype.str,
+            "version": 3,
+        }
+
+
+def _check_unshared(
+    chain: Chain, place: Place, name: str, tensor: Any, dtype: np.dtype[Any]
+) -> None:
+    """Refuse a parameter that has memory in common with one that has been read."""
+    memory = np.asarray(_Lying(tensor, dtype))
+    for other, its, device, known in chain.tensors:
+        if device == tensor.device and np.shares_memory(memory, known):
+            whose = f"its {its}" if other is place else f"{other.text}"
+            raise place.refuse(
+                f"it shares its {name} with {whose}, but fastnn trains each layer's own; pass "
+                "a module in which each layer has parameters of its own"
+            )
+    chain.tensors.append((place, name, tensor.device, memory))
 
 
 def _trained(place: Place, name: str) -> bool:

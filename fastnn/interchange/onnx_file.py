@@ -322,7 +322,8 @@ class _Graph:
         """Add Erf, or in float64, for which onnxruntime has none, the integral that it is.
 
         erf(x) = 2 x / sqrt(pi) times the integral of exp(-x^2 t^2) from 0 to 1, which Gauss's rule
-        with 24 points gives to 2e-15 (of it, near 0 as well) up to 6, where erf is 1.
+        with 24 points gives to 2e-15 (of it, near 0 as well) up to 6, from where on erf is 1: that
+        is put there, for gelu multiplies 1 + erf, which has to be 0, by any x.
         """
         if self._dtype == np.float32:
             return self.add("Erf", x)
@@ -330,10 +331,13 @@ class _Graph:
         squares = self._shared("erf.squares", -(((points + 1) / 2) ** 2))
         weights = self._shared("erf.weights", shares[:, None] / np.sqrt(np.pi))
         last = self._shared("erf.axis", np.array([-1]))
+        far = self.add("GreaterOrEqual", self.add("Abs", x), self.constant(6))
+        sign = self.add("Sign", x)
         x = self.add("Max", self.add("Min", x, self.constant(6)), self.constant(-6))
         exponents = self.add("Mul", self.add("Unsqueeze", self.add("Mul", x, x), last), squares)
         integral = self.add("MatMul", self.add("Exp", exponents), weights)
-        return self.add("Mul", x, self.add("Squeeze", integral, last))
+        near = self.add("Mul", x, self.add("Squeeze", integral, last))
+        return self.add("Where", far, sign, near)
 
     def _hardmax(self, z: str, units: int) -> str:
         """Add 1 for the first largest of each row, 0 for the others."""

@@ -88,7 +88,8 @@ class Convertible(Stateful):
         pickled and differentiated without fastnn. Parameters of a Dense(trainable=False) have
         requires_grad=False. Penalties, limits of weights and rate_factor are settings of the
         training, and left out, as is the exponential that makes rates of outputs with loss
-        "poisson".
+        "poisson". So is `precision`: products are those of float32, from which those of "bfloat16"
+        and "tf32" differ by the rounding of their factors.
 
         Parameters
         ----------
@@ -121,8 +122,9 @@ class Convertible(Stateful):
         there is another one, "probabilities", which is what `predict_proba` gives, and with
         loss="poisson" another one, "rates" (batch, outputs), which is what `predict` gives.
         ``onnxruntime.InferenceSession(path).run(["outputs"], {"X": X})`` computes only the first.
-        User-defined activations are written as operators. It is opset 13, which onnxruntime has
-        been reading since version 1.6.
+        User-defined activations are written as operators. `precision` is left out: products are
+        those of float32, from which those of "bfloat16" and "tf32" differ by the rounding of their
+        factors. It is opset 13, which onnxruntime has been reading since version 1.6.
 
         Raises
         ------

@@ -455,7 +455,11 @@ class Ensemble:
         target, precision
             As for `load`.
         """
-        return cls(*_from_file(tensors, content, target, precision, where))
+        members, weights = _from_file(tensors, content, target, precision, where)
+        found = cls(members, weights)
+        # Divided by their sum once more, which rounding leaves beside 1, they would be others.
+        found._weights = np.array(weights)
+        return found
 
 
 class _Opened(NamedTuple):

@@ -29,7 +29,9 @@ class Stored:
         """Write network, settings, parameters, optimizer state, epoch and history to one file.
 
         The file is safetensors, without pickle, and is written whole or not at all. Of an
-        initialiser that is a function, only the weights that it gave are kept. Raises `MissingFile`
+        initialiser that is a function, but for `fastnn.initializers.constant`, only the weights
+        that it gave are kept: restarts, sweeps and `widen` of what is loaded, which would draw
+        others, are refused until it is given again by ``set(network=...)``. Raises `MissingFile`
         where there is no such folder, `UnusableFile` where no file can be written, and
         `InvalidInput` where a learning rate is a function.
         """

@@ -11,6 +11,7 @@ from fastnn.errors import CorruptFile, InvalidInput
 from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRowLoss, CustomRule
 from fastnn.graph.nodes import MOST_TOGETHER
 from fastnn.graph.saved import from_plain, to_plain
+from fastnn.initializers import ConstantInitialiser, LostInitialiser
 from fastnn.losses import KINDS as LOSS_KINDS
 from fastnn.network import LAYERS, Network
 from fastnn.optimizers import OPTIMIZERS, Optimizer
@@ -37,6 +38,7 @@ _LATER: dict[str, dict[str, Any]] = {
     "AdamW": {"epsilon_hat": False, "ema": 0.0},
     "InverseScaling": {"every": 1},
 }
+_INITIALISERS = {"init", "bias_init"}
 # Settings that may be a schedule instead of a number, and of which kinds.
 _SCHEDULED = {
     "learning_rate": _SCHEDULES,
@@ -47,7 +49,8 @@ _SCHEDULED = {
 def network_to_dict(network: Network) -> dict[str, Any]:
     """Return the inputs and the layers of `network`.
 
-    An initialiser that is a callable becomes None: the parameters themselves are saved.
+    An initialiser that is a callable becomes its name, but for `fastnn.initializers.constant`: a
+    file keeps the parameters themselves, and no code.
     """
     return {"inputs": network.inputs, "layers": [_to_dict(layer) for layer in network.layers]}
 
@@ -143,12 +146,14 @@ def _to_dict(value: Any) -> dict[str, Any]:
 def _plain(name: str, setting: Any) -> Any:
     """Return one setting as `json` can write it.
 
-    A user-defined rule becomes its formula, an initialiser that is a function None.
+    A user-defined rule becomes its formula, an initialiser that is a function its name.
     """
     if isinstance(setting, CustomRule):
         return to_plain(setting.expression)
     if not callable(setting):
         return bool(setting) if type(setting) is np.bool_ else setting
+    if name in _INITIALISERS:
+        return _initialiser(setting)
     if name not in _SCHEDULED:
         return None
     if type(setting) not in KINDS:
@@ -158,6 +163,31 @@ def _plain(name: str, setting: Any) -> Any:
             "set_parameters takes what is trained already over to a trainer that can be saved"
         )
     return _to_dict(setting)
+
+
+def _initialiser(setting: Any) -> dict[str, Any]:
+    """Return what a file has of an initialiser that is callable."""
+    if isinstance(setting, ConstantInitialiser):
+        return {"constant": setting.value}
+    if isinstance(setting, LostInitialiser):
+        return {"function": setting.name}
+    function = getattr(setting, "func", setting)  # of functools.partial
+    return {"function": str(getattr(function, "__qualname__", type(function).__qualname__))}
+
+
+def _initialiser_from(values: Any) -> Any:
+    """Return the initialiser that `_initialiser` gave this of; anything else as it is.
+
+    Raises
+    ------
+    InvalidInput
+        A constant that is no number, or a name that is no string.
+    """
+    kinds = {"constant": ConstantInitialiser, "function": LostInitialiser}
+    if not isinstance(values, dict) or len(values) != 1 or not values.keys() <= kinds.keys():
+        return values
+    ((kind, value),) = values.items()
+    return kinds[kind](value)
 
 
 def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any:
@@ -178,6 +208,8 @@ def _from_dict(values: Any, kinds: dict[str, Any], what: str, where: str) -> Any
     if "activation" in settings:
         settings["activation"] = _rule(settings["activation"], CustomActivation, where)
     try:
+        for name in _INITIALISERS & settings.keys():
+            settings[name] = _initialiser_from(settings[name])
         return kinds[kind](**settings)
     except InvalidInput as error:
         raise CorruptFile(f"{where} is damaged: {error}") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.errors import Diverged, InvalidInput, WorkerFailed, true_or_false, whole
 from fastnn.inputs.data import Data
+from fastnn.inputs.parameters import check_drawn
 from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, EarlyStopping, take_over
@@ -24,13 +25,19 @@ from fastnn.training.restart_results import Restart, Restarts
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from fastnn.network import Network
     from fastnn.training.trainer_state import Stateful
 
 STREAM = 0x72657374  # ASCII "rest": keeps these seeds apart from those of other draws
 
 
 def check_restarts(
-    restarts: Any, epoch: int, epochs: int, keep_trainers: Any, executor: Any = None
+    restarts: Any,
+    epoch: int,
+    epochs: int,
+    keep_trainers: Any,
+    executor: Any = None,
+    network: Network | None = None,
 ) -> int:
     """Return how many networks `fit` is to train, or raise `InvalidInput`."""
     count = whole(restarts, "restarts", 1)
@@ -54,6 +61,8 @@ def check_restarts(
         raise InvalidInput(
             f"restarts={count} needs at least one epoch to find the best, not epochs=0"
         )
+    if count > 1 and network is not None:
+        check_drawn(network)
     return count
 
 

@@ -504,7 +504,9 @@ class Trainer(Adjustable, Convertible, Inspectable):
             data = replace(data, names=names)
         self.problem.check_batches(len(data))
         validation = check_validation(self.problem, validation_data, reader, self.feature_names)
-        restarts = check_restarts(restarts, self.epoch, epochs, keep_trainers, executor)
+        restarts = check_restarts(
+            restarts, self.epoch, epochs, keep_trainers, executor, self.problem.network
+        )
         progress, verbose = check_progress(progress), check_verbose(verbose, restarts)
         check_reads(self.target, self.problem, X, *validated[:1], restarts=restarts)
         several = f"restarts={restarts} trains several networks" if restarts > 1 else ""

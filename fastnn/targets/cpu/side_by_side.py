@@ -74,7 +74,9 @@ class SideBySide(interface.SideBySide):
         # Of a row in each network, and in the largest.
         flops = [2.0 * sum(k * n for k, n in each.problem.network.shapes) for each in engines]
         self._flops, self._most_flops = sum(flops), max(flops)
-        self._tables = np.zeros((threads, max(groups) + 1, words.STRIDED_FIELDS), np.int64)
+        # Engines of other targets may read other features beside these.
+        self._read = sorted(set(groups))
+        self._tables = np.zeros((threads, len(self._read), words.STRIDED_FIELDS), np.int64)
         self._dtypes = list(dict.fromkeys(each.problem.dtype for each in engines))
         self._dtype = np.result_type(*self._dtypes)
         self._seats: list[list[_Network]] = [[] for _ in range(threads)]
@@ -83,7 +85,8 @@ class SideBySide(interface.SideBySide):
             assert isinstance(engine, Engine)
             dtype = engine.problem.dtype
             for seat, (forward, job, kept) in enumerate(self._jobs_of(engine, threads)):
-                job[at] = self._tables[seat, group].__array_interface__["data"][0]
+                table = self._tables[seat, self._read.index(group)]
+                job[at] = table.__array_interface__["data"][0]
                 job[at + 1] = 1
                 passed = job if WHOLE else _Address(job)
                 self._seats[seat].append(
@@ -115,11 +118,12 @@ class SideBySide(interface.SideBySide):
 
     def add_up(self, features: Sequence[Any]) -> np.ndarray:
         """Return the weighted sum of what the networks predict."""
-        if any(not isinstance(each, np.ndarray) or pages_of(each) for each in features):
+        read = [features[group] for group in self._read]
+        if any(not isinstance(each, np.ndarray) or pages_of(each) for each in read):
             return super().add_up(features)
-        rows, outputs, finish = len(features[0]), self._outputs, self.finish
+        rows, outputs, finish = len(read[0]), self._outputs, self.finish
         seats = min(self.threads, max(1, int(self._flops * rows / PREDICT_FLOPS_PER_THREAD)))
-        count = self._rows_together(features, rows, seats)
+        count = self._rows_together(read, rows, seats)
         total = np.zeros((rows, outputs), self._dtype)
         left = deque(range(0, rows, count))
 
@@ -132,7 +136,7 @@ class SideBySide(interface.SideBySide):
                 except IndexError:  # another thread was quicker
                     return
                 stop = min(start + count, rows)
-                tables[:] = make_strided_views(*(each[start:stop] for each in features))
+                tables[:] = make_strided_views(*(each[start:stop] for each in read))
                 parts = [room[: stop - start] for room in rooms]
                 places = parts if WHOLE else [*map(_Address, parts)]
                 into = total[start:stop]
