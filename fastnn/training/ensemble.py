@@ -161,7 +161,9 @@ class Ensemble:
             A `Population`, all of whose snapshots are candidates; or snapshots, of several
             populations say, whose `Snapshot.outputs` are of the same validation data.
         y_val, sample_weight
-            Targets of these rows and weights. None: those of the population.
+            Targets of these rows and weights. Each that is None is that of the population; pass
+            ones for rows that are to count the same though the population's do not. Snapshots alone
+            have no weights of their own.
         size
             How many to choose, at least 1, one that is chosen twice counted twice.
         scoring
@@ -177,9 +179,8 @@ class Ensemble:
             No candidates, or some without outputs, of other rows, or that do not predict the same.
         """
         if isinstance(candidates, Population):
-            if y_val is None:
-                y_val = candidates.y_val
-                sample_weight = candidates.sample_weight if sample_weight is None else sample_weight
+            y_val = candidates.y_val if y_val is None else y_val
+            sample_weight = candidates.sample_weight if sample_weight is None else sample_weight
             found = candidates.snapshots
         else:
             found = list(candidates)
