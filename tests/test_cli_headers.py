@@ -104,6 +104,11 @@ def test_names_are_for_a_table_without_a_header_of_which_no_row_is_lost(here, ca
     write("named.csv", WORDS, ("a", "b", "l"))
     found, said = predictions(capsys, "m", "named.csv", "--names", "a,b,l")
     assert len(found) == ROWS and "first line" not in said
+    write("one.csv", WORDS[:1])
+    assert main(["predict", "m", "one.csv", "--names", "a,b,l"]) == 2
+    assert "but no rows; pass --no-header if that is a row" in " ".join(
+        capsys.readouterr().err.split()
+    )
     write("mixed.csv", [(3 + row, *words) for row, words in enumerate(WORDS)])
     more = ["--names", "n,a,b,l"]
     said = run(capsys, "train", "mixed.csv", *more, "--label", "l", "--out", "m", *QUICK)[1]

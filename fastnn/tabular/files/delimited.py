@@ -121,7 +121,9 @@ def blocks_of_text(
             )
         names = list(reading.names)
     if not rows:
-        raise InvalidInput(f"{name} has a header ({listed(names)}) but no rows")
+        own = listed([cell.strip() for cell in first])
+        more = "" if reading.header else "; pass --no-header if that is a row"
+        raise InvalidInput(f"{name} has a header ({own}) but no rows{more}")
     begin, size = 0, sys.maxsize if cells is None else max(1, cells // len(names))
     while rows:
         if cells is not None:
