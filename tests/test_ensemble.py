@@ -210,6 +210,27 @@ LOSSES = {
 }
 
 
+@pytest.mark.parametrize("given", [{}, {"y_val": 1 - BINARY}, {"sample_weight": WEIGHTS[:9]}])
+def test_targets_and_weights_that_are_not_given_are_those_of_the_population(given):
+    members = [trainer_of([Dense(1)], loss="mse", target="numpy", seed=seed) for seed in range(3)]
+    heavy = np.linspace(0.1, 10.0, 9)
+    validation = X[:9], BINARY[:9], heavy
+    population = train_population(members, X, BINARY, 3, validation_data=validation, snapshots=3)
+    if "y_val" in given:
+        given = {"y_val": given["y_val"][:9]}
+    seen = []
+
+    def scoring(y, outputs, sample_weight=None):
+        seen.append((y.ravel().tolist(), sample_weight.tolist()))
+        return -float(np.average((y.ravel() - outputs.ravel()) ** 2, weights=sample_weight))
+
+    chosen = Ensemble.select(population, scoring=scoring, size=4, **given)
+    wanted = {"y_val": BINARY[:9], "sample_weight": heavy} | given
+    assert seen[0] == tuple(np.asarray(each, float).tolist() for each in wanted.values())
+    expected = Ensemble.select(population.snapshots, scoring=scoring, size=4, **wanted)
+    assert (chosen.forward(X) == expected.forward(X)).all()
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("kind", "scoring"), LOSSES)
 def test_selection_is_that_of_the_textbook(kind, scoring, weighted):

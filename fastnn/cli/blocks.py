@@ -36,8 +36,7 @@ class Blocks:
     def __iter__(self) -> Iterator[Table | Matrix]:
         """Yield the blocks, in order."""
         model = self._model
-        expected = None if model.plan.numbered else model.plan.columns
-        for data in read_blocks(self._options, expected, model.label.name, self._said):
+        for data in read_blocks(self._options, model, self._said):
             remarked: list[str] = []
             data = model.aligned(data, remarked)
             self._said += [each for each in remarked if each not in self._said]

@@ -7,13 +7,15 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastnn.cli import screen
 from fastnn.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from fastnn.cli.model import Described
     from fastnn.tabular.files import Reading
     from fastnn.tabular.table import Matrix, Table
 
@@ -39,7 +41,8 @@ def add_data(parser: argparse.ArgumentParser, what: str = "the table") -> None:
     group.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help="whether the first line has names; without, columns are called 1, 2, ...",
+        help="whether the first line has names; without, columns are called 1, 2, ... "
+        "(default: it has unless it has numbers, or values that other lines have as well)",
     )
     group.add_argument("--names", metavar="A,B,...", help="names of all columns")
 
@@ -65,26 +68,24 @@ def called(path: str) -> str:
 
 
 def read_data(
-    options: argparse.Namespace, expected: Collection[str] | None = None, label: str = ""
+    options: argparse.Namespace, model: Described | None = None
 ) -> tuple[Table | Matrix, list[str]]:
-    """Return what DATA has, and what there is to say of how it was read."""
+    """Return what DATA has, for a model or for one to be, and what there is to say of reading."""
     from fastnn.tabular.files import read
 
-    return read(options.data, _reading(options, expected, "train", label))
+    return read(options.data, _reading(options, model, "train"))
 
 
 def read_blocks(
-    options: argparse.Namespace, expected: Collection[str] | None, label: str, said: list[str]
+    options: argparse.Namespace, model: Described, said: list[str]
 ) -> Iterator[Table | Matrix]:
     """Yield what DATA has, some thousand rows after another; as `fastnn.tabular.read_in_blocks`."""
     from fastnn.tabular.files import read_in_blocks
 
-    return read_in_blocks(options.data, _reading(options, expected, "test", label), said)
+    return read_in_blocks(options.data, _reading(options, model, "test"), said)
 
 
-def _reading(
-    options: argparse.Namespace, expected: Collection[str] | None, part: str, label: str
-) -> Reading:
+def _reading(options: argparse.Namespace, model: Described | None, part: str) -> Reading:
     """Return how to read DATA."""
     from fastnn.tabular.files import Reading
 
@@ -96,10 +97,16 @@ def _reading(
     names = names_in(options.names)
     if len(set(names)) < len(names):
         raise InvalidInput("--names has a name twice")
-    return Reading(
-        options.format, delimiter, options.encoding, options.header, names or None, expected, part,
+    label = (options.label or "") if model is None else model.label.name
+    reading = Reading(
+        options.format, delimiter, options.encoding, options.header, names or None, None, part,
         label,
     )  # fmt: skip
+    if model is None:
+        return reading
+    if model.plan.numbered:
+        return replace(reading, fits=lambda cells: model.fits(cells, options.decimal))
+    return replace(reading, expected=model.plan.columns)
 
 
 def say_all(lines: list[str], quiet: bool) -> None:

@@ -148,6 +148,24 @@ class Described(ABC):
             columns[label] = labels
         return Table(columns, data.rows, plan.numbered, data.places, zoned)
 
+    def fits(self, cells: list[str], decimal: str) -> bool:
+        """Return whether cells could be a row of data without names, with a label or without."""
+        names, label = list(self.plan.columns), self.label.name
+        if len(cells) == len(names) - 1:
+            names.remove(label)
+        if len(cells) != len(names) or not isinstance(self.preparation, Columns):
+            return False
+        row = {name: np.array([cell], object) for name, cell in zip(names, cells, strict=True)}
+        numbers = {self.plan.weight} | ({label} if not self.label.classes else set())
+        if any(numbers_of(row[name], decimal)[1] is not None for name in numbers & row.keys()):
+            return False
+        try:
+            for rule in self.preparation.rules:
+                rule.read(row[rule.name], decimal)
+        except InvalidInput:
+            return False
+        return True
+
     def _numbered(self, data: Matrix, said: list[str]) -> Table:
         """Return a matrix as a table of numbered columns, and its labels after them."""
         X = data.X

@@ -73,7 +73,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     validation, test = shares(options)
     seed = options.seed or 0
     task = settings.task_for(options.task, options.loss)
-    data, remarks = read_data(options, label=options.label or "")
+    data, remarks = read_data(options)
     said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
     if tabular and isinstance(data, Matrix):
         data = data.as_table()

@@ -387,8 +387,7 @@ def _read_again(model: TableModel, options: argparse.Namespace, said: list[str])
     from fastnn.cli.model import labelled
     from fastnn.tabular.table import Matrix
 
-    expected = None if model.plan.numbered else model.plan.columns
-    data, remarks = read_data(options, expected, label=model.label.name)
+    data, remarks = read_data(options, model)
     said.append("; ".join([f"{called(options.data)}: {extent(data)}", *remarks]))
     data = model.aligned(data, said)
     if model.labels(data) is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -88,6 +88,16 @@ class Frame:
     def shape(self) -> tuple[int, ...]:
         """As of a NumPy array."""
         return (self.rows,) if self.flat else (self.rows, len(self.columns))
+
+    def chosen(self, places: Iterable[int]) -> Frame:
+        """Return some columns alone, in this order."""
+        order = list(places)
+
+        def whole() -> np.ndarray | None:
+            array = self.whole()
+            return None if array is None else array[:, order]
+
+        return replace(self, columns=tuple(self.columns[place] for place in order), whole=whole)
 
     @property
     def labels(self) -> tuple[Any, ...] | None:

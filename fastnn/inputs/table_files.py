@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -171,6 +171,14 @@ class TableFiles:
         )
 
 
+class _Part(NamedTuple):
+    """Features that follow one another in a column: of lists, some of their places."""
+
+    name: str
+    first: int
+    width: int
+
+
 class TableRows(TableFiles):
     """Rows of numbers in Parquet or Arrow files.
 
@@ -191,7 +199,6 @@ class TableRows(TableFiles):
         self, files: Sequence[tuple[str, str]], what: str, without: Sequence[str] = ()
     ) -> None:
         super().__init__(files, what)
-        self._without = tuple(without)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         for name in without:
             if name not in self._types:
@@ -199,17 +206,37 @@ class TableRows(TableFiles):
                     f"{what} has no column {name!r}, but {', '.join(map(repr, self._types))}"
                 )
         self._columns = [name for name in self._types if name not in without]
-        self._widths = [_width(self._types[name], name, what) for name in self._columns]
+        self._parts = [
+            _Part(name, 0, _width(self._types[name], name, what)) for name in self._columns
+        ]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and features; a column of lists of a fixed size has as many as these are long."""
-        return len(self), sum(self._widths)
+        return len(self), sum(part.width for part in self._parts)
 
     @property
     def names(self) -> tuple[str, ...] | None:
         """The names of the features, where each is a column."""
-        return tuple(self._columns) if len(self._columns) == self.shape[1] else None
+        names = [part.name for part in self._parts]
+        widths = [_width(self._types[name], name, self._what) for name in names]
+        return tuple(names) if set(widths) <= {1} else None
+
+    def chosen(self, features: Iterable[int]) -> TableRows:
+        """Return the rows with some features alone, in this order, by their numbers from 0."""
+        places = [
+            (part.name, part.first + place) for part in self._parts for place in range(part.width)
+        ]
+        parts: list[_Part] = []
+        for name, place in (places[feature] for feature in features):
+            before = parts[-1] if parts else None
+            if before and before.name == name and before.first + before.width == place:
+                parts[-1] = before._replace(width=before.width + 1)
+            else:
+                parts.append(_Part(name, place, 1))
+        found = copy.copy(self)
+        found._parts, found._columns = parts, list(dict.fromkeys(part.name for part in parts))
+        return found
 
     @property
     def row_bytes(self) -> int:
@@ -230,7 +257,7 @@ class TableRows(TableFiles):
         found.dtype = np.dtype(dtype)
         if not streams or len(self) * found.row_bytes <= HELD_BYTES:
             return found.whole()
-        known = tuple(self._files), tuple(self._stamps), self._without, found.dtype
+        known = tuple(self._files), tuple(self._stamps), tuple(self._parts), found.dtype
         if known in _CHECKED:
             return found
         rows = max(1, _DECODED_BYTES // found.row_bytes)
@@ -276,18 +303,18 @@ class TableRows(TableFiles):
     def _fill(self, batch: Any, out: np.ndarray) -> np.ndarray:
         """Write a batch to the first rows of `out`, and return these."""
         rows = out[: batch.num_rows]
-        columns = [_values(batch, name, None) for name in self._columns]
+        columns = {name: _values(batch, name, None) for name in self._columns}
         # So many rows at a time that columns become rows in the cache.
         tile = max(1, _TILE_BYTES // self.row_bytes)
         with np.errstate(over="ignore"):
             for first in range(0, len(rows), tile):
                 part, at = rows[first : first + tile], 0
-                for values, width in zip(columns, self._widths, strict=True):
-                    some = values[first : first + tile]
+                for name, place, width in self._parts:
+                    some = columns[name][first : first + tile]
                     if width == 1:
-                        part[:, at] = some if some.ndim == 1 else some[:, 0]
+                        part[:, at] = some if some.ndim == 1 else some[:, place]
                     else:
-                        part[:, at : at + width] = some
+                        part[:, at : at + width] = some[:, place : place + width]
                     at += width
         return rows
 
@@ -296,7 +323,8 @@ class TableRows(TableFiles):
         if finite.all():
             return
         row, place = np.argwhere(~finite)[0].tolist()
-        name = self._columns[int(np.searchsorted(np.cumsum(self._widths), place, "right"))]
+        ends = np.cumsum([part.width for part in self._parts])
+        name = self._parts[int(np.searchsorted(ends, place, "right"))].name
         raise InvalidInput(
             f"{self._what} has {rows[row, place]} in row {first + row}, column {name!r}, as "
             f"{self.dtype.name}; leave such rows out, or fill them, before the file is written"

@@ -16,6 +16,7 @@ from fastnn.errors import CorruptFile, InvalidInput, number, shown, whole
 from fastnn.inputs.data import Data, check_features, check_outcomes
 from fastnn.inputs.parameters import from_tensors, start_slots, to_tensors
 from fastnn.inputs.problem import Precision, Problem, check_precision
+from fastnn.inputs.table_files import TableRows
 from fastnn.rules.table import loss_row
 from fastnn.schedules import Schedule
 from fastnn.storage import tensor_file
@@ -52,7 +53,16 @@ from fastnn.training.saved_trainer import (
 from fastnn.training.scores import Outputs, check_probabilistic, refuse_overflow
 from fastnn.training.selection import Scoring, candidates_of, greedy_counts
 from fastnn.training.snapshot import Snapshot
-from fastnn.training.views import check_view, check_width, seen, view_from_plain, view_to_plain
+from fastnn.training.views import (
+    View,
+    check_seen,
+    check_view,
+    check_width,
+    names_of,
+    parts_of,
+    view_from_plain,
+    view_to_plain,
+)
 
 _KIND = "ensemble"
 _MEMBER = {"problem", "target", "view", "feature_names", "epoch", "score"}
@@ -89,6 +99,7 @@ class Ensemble:
     views
         What each reads of X, as `views` of `fastnn.train_population`: the name of an array where X
         is a mapping, or columns of X. None: what a `Snapshot` has read, and of a trainer all of X.
+        A member that was trained on a frame reads no columns of one that have other names.
     threads
         The most threads that predict; None: one on each processor. An attribute, too, which can be
         assigned; files do not have it. The predictions are the same bits for any number.
@@ -150,7 +161,9 @@ class Ensemble:
             A `Population`, all of whose snapshots are candidates; or snapshots, of several
             populations say, whose `Snapshot.outputs` are of the same validation data.
         y_val, sample_weight
-            Targets of these rows and weights. None: those of the population.
+            Targets of these rows and weights. Each that is None is that of the population; pass
+            ones for rows that are to count the same though the population's do not. Snapshots alone
+            have no weights of their own.
         size
             How many to choose, at least 1, one that is chosen twice counted twice.
         scoring
@@ -166,9 +179,8 @@ class Ensemble:
             No candidates, or some without outputs, of other rows, or that do not predict the same.
         """
         if isinstance(candidates, Population):
-            if y_val is None:
-                y_val = candidates.y_val
-                sample_weight = candidates.sample_weight if sample_weight is None else sample_weight
+            y_val = candidates.y_val if y_val is None else y_val
+            sample_weight = candidates.sample_weight if sample_weight is None else sample_weight
             found = candidates.snapshots
         else:
             found = list(candidates)
@@ -292,7 +304,11 @@ class Ensemble:
 
         The loss is that of the first member, for the mean.
         """
-        return self.measured(self._mean(X), y, sample_weight, metrics)
+        opened = self._open()
+        views = [member.view for member in opened.readers]
+        parts, y, sample_weight = parts_of(X, y, sample_weight, views)
+        mean = self._summed(self._checked(parts, opened), opened)
+        return self.measured(mean, y, sample_weight, metrics)
 
     def measured(
         self, mean: np.ndarray, y: Any, sample_weight: Any = None, metrics: Metrics = ()
@@ -323,10 +339,17 @@ class Ensemble:
 
     def _features(self, X: Any, opened: _Opened) -> list[Any]:
         """Return checked features, as each of the readers has them."""
+        parts, _, _ = parts_of(X, None, None, [member.view for member in opened.readers])
+        return self._checked(parts, opened)
+
+    def _checked(self, parts: dict[View, Any], opened: _Opened) -> list[Any]:
+        """Return the same of what each view has."""
         features: list[Any] = []
         for member in opened.readers:
-            problem, own = member.problem, seen(X, member.view)
-            reader = member._reader(own)
+            problem, own = member.problem, parts[member.view]
+            # Rows in files are read into memory, which every target does.
+            reader = None if isinstance(own, TableRows) else member._reader(own)
+            check_seen(names_of(own), member.feature_names, member.view)
             features.append(
                 check_features(
                     own, problem.network.inputs, problem.dtype, reader=reader,

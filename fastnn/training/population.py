@@ -15,8 +15,6 @@ import numpy as np
 from fastnn.arguments import explained
 from fastnn.elsewhere import meant
 from fastnn.errors import Diverged, InvalidInput, WorkerFailed, check_takes, number, shown, whole
-from fastnn.inputs.arrays import as_table
-from fastnn.inputs.frames import check_names
 from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
 from fastnn.targets.selection import choose
@@ -45,7 +43,7 @@ from fastnn.training.snapshot import Snapshot
 from fastnn.training.together import check_alone
 from fastnn.training.trainer import Trainer
 from fastnn.training.trainer_state import State, Stateful
-from fastnn.training.views import View, check_view, seen
+from fastnn.training.views import View, check_seen, check_view, names_of, parts_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -119,7 +117,9 @@ def train_population(
     views
         What of X each member reads, one for each trainer: the name of one of the features where X
         is a mapping, or columns of X, as ``slice(0, 4)``, ``range(4)`` or their numbers. None: all
-        members read all of X; of a mapping, which then has a single entry, that.
+        members read all of X; of a mapping, which then has a single entry, that. Columns of a frame
+        keep their names, as `fastnn.Trainer.feature_names` of the member; those of a Parquet file
+        are counted without the ones that `y` and `sample_weight` name.
     snapshots
         How many epochs of each member to keep, at least 1: its best ones.
     patience
@@ -227,8 +227,8 @@ def trained_population(
     progress = check_progress(progress)
     workers = available_threads() if workers is None else whole(workers, "workers", 1)
     clock = _Clock(time_limit)
-    inputs = _Views(X, y, sample_weight, validation_data)
     seen_by = _check_views(views, len(given), X)
+    inputs = _Views(X, y, sample_weight, validation_data, seen_by)
     keepers = [
         _BestEpochs(scoring, most, patience, clock, number, view)
         for number, view in enumerate(seen_by)
@@ -237,7 +237,7 @@ def trained_population(
     members = []
     for index, (trainer, keeper) in enumerate(zip(given, keepers, strict=True)):
         try:
-            members.append(_member(trainer, inputs.of(keeper.view), watched, count, keeper))
+            members.append(_member(trainer, inputs, watched, count, keeper))
         except InvalidInput as error:
             raise InvalidInput(f"member {index}: {error}") from error
     kinds = {}
@@ -269,9 +269,8 @@ def trained_population(
     _check_any_left(errors, failures, found)
     if text := failures.text(len(found), "members"):
         warn(text)
-    y_val, *weight = inputs.outcomes
-    larger = keepers[0].larger_is_better
-    population = Population(found, y_val, weight[0] if weight else None, larger)
+    y_val, weight_val = inputs.outcomes
+    population = Population(found, y_val, weight_val, keepers[0].larger_is_better)
     best = members[population.members.index(population.best)]
     tell_reason(population.best.trainer, best.data, tell)
     return population
@@ -499,20 +498,21 @@ class _Scoring:
 class _Views:
     """The caller's data as each view has them, checked once for each kind of problem."""
 
-    def __init__(self, X: Any, y: Any, sample_weight: Any, validation: Any) -> None:
-        self._X, self._y = X, as_table(y, "y")
-        self._weight = as_table(sample_weight, "sample_weight")
-        self._X_val = validation[0]
-        # Targets, and weights if there are any: as they were given, but for frames.
-        self.outcomes = [*map(as_table, validation[1:], ("y", "sample_weight"))]
-        self._found: dict[View, SharedInputs] = {}
+    def __init__(
+        self, X: Any, y: Any, sample_weight: Any, validation: Any, views: Sequence[View]
+    ) -> None:
+        parts, y, weight = parts_of(X, y, sample_weight, views)
+        X_val, y_val, weight_val = validation if len(validation) == 3 else (*validation, None)
+        parts_val, *self.outcomes = parts_of(X_val, y_val, weight_val, views, "validation X")
+        self._found = {
+            view: SharedInputs(part, y, weight, (parts_val[view], *self.outcomes))
+            for view, part in parts.items()
+        }
+        for view, part in parts.items():
+            check_seen(names_of(parts_val[view]), names_of(part), view, "validation X")
 
     def of(self, view: View) -> SharedInputs:
         """Return what a member reads that has this view."""
-        if view not in self._found:
-            X = seen(self._X, view)
-            validation = (seen(self._X_val, view, "validation X"), *self.outcomes)
-            self._found[view] = SharedInputs(X, self._y, self._weight, validation)
         return self._found[view]
 
 
@@ -546,11 +546,11 @@ def _check_views(views: Any, count: int, X: Any) -> list[View]:
 
 
 def _member(
-    trainer: Trainer, inputs: SharedInputs, watched: Watched, epochs: int, keeper: Keeper
+    trainer: Trainer, shared: _Views, watched: Watched, epochs: int, keeper: _BestEpochs
 ) -> Member:
     """Return what a member starts from, with one thread, checked with its data."""
-    run = trainer._state.run
-    model = trainer.__getstate__()
+    run, view = trainer._state.run, keeper.view
+    inputs, model = shared.of(view), trainer.__getstate__()
     if model.problem.network.inputs is None:
         network = model.problem.network.with_inputs(inputs.width())
         model = replace(model, problem=model.problem.changed(network=network))
@@ -558,8 +558,7 @@ def _member(
     problem = model.problem
     problem.check_learning()
     data, validation = inputs.checked(problem, model.target)
-    if data.names is not None:
-        check_names(data.names, model.feature_names, "X")
+    check_seen(data.names, model.feature_names, view)
     measured = watched.metrics(problem, validation)
     steps = -(-len(data) // problem.batch_size)
     check_ahead(problem.optimizer.learning_rate, model.epoch, model.step, steps, epochs)

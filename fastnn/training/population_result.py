@@ -76,7 +76,7 @@ class Population(Sequence[PopulationMember]):
     members
         A list of `PopulationMember`.
     y_val, sample_weight
-        Of the validation data, as they were given.
+        Of the validation data, as they were given; where they named columns of a file, these.
     larger_is_better
         Whether what members were compared by is larger for better ones, whose `score` it is
         negated; printed, it is as `scoring` gives it.

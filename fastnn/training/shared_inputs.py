@@ -9,7 +9,7 @@ from typing import Any
 from fastnn.inputs.arrays import as_table
 from fastnn.inputs.data import Data, check_data, check_validation, width_of
 from fastnn.inputs.problem import Problem
-from fastnn.inputs.table_files import of_table
+from fastnn.inputs.table_files import TableRows, of_table
 from fastnn.targets.selection import Target, check_reads, choose, reader_of
 from fastnn.threads.atomic import new_lock
 from fastnn.training.callbacks import Callback, watched_metrics
@@ -30,7 +30,9 @@ class SharedInputs:
         """Return training and validation data as `problem` needs them on a target."""
         network = problem.network
         validated = self._validation if isinstance(self._validation, (tuple, list)) else ()
-        check_reads(target, problem, self._given[0], *validated[:1])
+        # Those in files are read into memory, which every target does.
+        held = [each for each in validated[:1] if not isinstance(each, TableRows)]
+        check_reads(target, problem, self._given[0], *held)
         reader = reader_of(choose(target, problem)[0])
         kind = (
             network.inputs, network.outputs, problem.loss, problem.ignore_nan, problem.dtype,

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.tabular.files.header import compared, has_header, is_value
 from fastnn.tabular.files.reading import Reading, Source
 from fastnn.tabular.table import Table, counted, listed
-from fastnn.tabular.words import is_number, without_thousands
 
 _DELIMITERS = (",", "\t", ";", "|")
 _NAMED = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar", " ": "a blank"}
@@ -84,7 +84,16 @@ def blocks_of_text(
         raise InvalidInput(f"{name} is empty; pass a table with a header and at least one row")
     first_line, first = rows[0]
     spare = 0  # cells after those with a name, which rows that have not been read may have
-    header = _has_header(first, reading) if reading.header is None else reading.header
+    header = reading.header
+    if header is None:
+        many = compared(len(first))
+
+        def others() -> list[list[str]]:
+            if cells is not None:
+                rows.extend(lines.take(max(0, many - len(rows))))
+            return [row for _, row in rows[1:many]]
+
+        header = has_header(first, others, reading, said)
     if header:
         rows = rows[1:]
         names = [cell.strip() for cell in first]
@@ -104,8 +113,6 @@ def blocks_of_text(
             )
     else:
         names = [str(place + 1) for place in range(len(first))]
-        if reading.header is None and reading.names is None:
-            said.append(f"the first line has numbers, so no names: columns are 1 to {len(first)}")
     if reading.names is not None:
         if len(reading.names) != len(names):
             raise InvalidInput(
@@ -114,11 +121,14 @@ def blocks_of_text(
             )
         names = list(reading.names)
     if not rows:
-        raise InvalidInput(f"{name} has a header ({listed(names)}) but no rows")
-    begin = 0
+        own = listed([cell.strip() for cell in first])
+        more = "" if reading.header else "; pass --no-header if that is a row"
+        raise InvalidInput(f"{name} has a header ({own}) but no rows{more}")
+    begin, size = 0, sys.maxsize if cells is None else max(1, cells // len(names))
     while rows:
         if cells is not None:
-            rows += lines.take(max(0, cells // len(names) - len(rows)))
+            rows += lines.take(max(0, size - len(rows)))
+        rows, ahead = rows[:size], rows[size:]
         widths = [_width(row) for _, row in rows]
         kept = [len(names) if each <= len(names) + spare else each for each in widths]
         rows = [(line, row[:end]) for (line, row), end in zip(rows, kept, strict=True)]
@@ -136,7 +146,7 @@ def blocks_of_text(
         numbered = not header and reading.names is None
         yield Table(_columns(names, rows), len(rows), numbered, begin + np.arange(len(rows)))
         begin += len(rows)
-        rows = [] if cells is None else lines.take(1)
+        rows = ahead or ([] if cells is None else lines.take(1))
 
 
 def _take_comments(rows: list[tuple[int, list[str]]], lines: _Rows) -> int:
@@ -308,24 +318,8 @@ def _delimiter(name: str, text: str) -> str:
             continue
         cells = [cell for row in rows for cell in row]
         others = [cell for cell in cells if any(other in cell for other in _DELIMITERS)]
-        odd = sum(not _is_value(cell) for cell in others) / len(cells)
+        odd = sum(not is_value(cell) for cell in others) / len(cells)
         rank = count / sum(widths.values()), -odd, width
         if rank > most:
             best, most = delimiter, rank
     return best
-
-
-def _has_header(first: list[str], reading: Reading) -> bool:
-    """Return whether a first line has names: those that are known, or none that is a number.
-
-    Whatever its decimal mark is.
-    """
-    cells = [cell.strip() for cell in first]
-    if reading.expected is not None and any(cell in reading.expected for cell in cells):
-        return True
-    return not any(map(_is_value, cells))
-
-
-def _is_value(cell: str) -> bool:
-    """Return whether a cell is a number, whatever its decimal mark and that of thousands are."""
-    return any(is_number(text, mark) for text in (cell, without_thousands(cell)) for mark in ".,")

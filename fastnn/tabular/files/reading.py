@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,9 @@ class Reading:
         "train" or "test": which arrays of a .npz to take where it has both.
     label
         Which array of a .npz has the labels, where one has this name.
+    fits
+        Of a model that knows no names, whether the cells of a first line, none of which is a
+        number, are a row that it can read; None: there is no such model.
     """
 
     form: str | None = None
@@ -79,6 +82,7 @@ class Reading:
     expected: Collection[str] | None = None
     part: str = "train"
     label: str = ""
+    fits: Callable[[list[str]], bool] | None = None
 
 
 def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
