@@ -322,7 +322,7 @@ class SGDClassifier(LinearClassifier):
         instead of `learning_rate` and `eta0`.
     standardize
         Whether to train on columns brought to mean 0 and variance 1, and a regression's y, too.
-        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units.
+        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units, in float64.
     n_restarts
         Fits, each on another order of rows; the best objective, or score, is kept.
     callbacks
