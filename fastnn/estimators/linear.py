@@ -550,7 +550,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         settings["network"] = Network(len(W), [Dense(W.shape[1], bias_rate_factor=own)])
         dtype = self.dtype or b.dtype
         if self._trainer is not None and self._scaling is not None:
-            within = [self._inside(W, b)]
+            within: Parameters = [self._inside(W, b)]
             dtype, _ = numbers_outside(within, self._scaling, self._y_scaling, self._trainer.dtype)
         trainer = self._new_trainer([(W, b)], dtype=dtype, **settings)
         trainer.rate_factor = factor

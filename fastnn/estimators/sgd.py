@@ -465,7 +465,10 @@ class SGDClassifier(LinearClassifier):
         return from_theirs(cls, fitted, TheirClassifier)
 
     def to_sklearn(self) -> TheirClassifier:
-        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        """Return scikit-learn's estimator with the same weights, which predicts the same.
+
+        Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        """
         return to_theirs(self, TheirClassifier)
 
 
@@ -690,5 +693,8 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         return from_theirs(cls, fitted, TheirRegressor)
 
     def to_sklearn(self) -> TheirRegressor:
-        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        """Return scikit-learn's estimator with the same weights, which predicts the same.
+
+        Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        """
         return to_theirs(self, TheirRegressor)
