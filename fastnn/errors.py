@@ -142,7 +142,10 @@ class TrainingWarning(UserWarning):
 
 
 class RoundingWarning(RuntimeWarning):
-    """A formula that is infinite or NaN only because a part of it was rounded; it says how not."""
+    """What is off only because numbers are rounded, and how not.
+
+    A formula that is infinite or NaN for it, or parameters that take in a `Scaling`.
+    """
 
 
 class CacheWarning(RuntimeWarning):

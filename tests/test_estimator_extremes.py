@@ -158,7 +158,7 @@ def test_targets_that_float32_does_not_hold_are_refused_before_they_are_standard
 LINEAR = [
     fastnn.SGDClassifier(random_state=0),
     fastnn.SGDClassifier(random_state=0, max_iter=1, tol=None),
-    fastnn.SGDClassifier("modified_huber", average=True, random_state=0),
+    fastnn.SGDClassifier("modified_huber", average=True, dtype="float32", random_state=0),
     fastnn.SGDClassifier(penalty="l1", max_iter=3, tol=None, random_state=0),
     fastnn.SGDRegressor("epsilon_insensitive", random_state=0),
     fastnn.Perceptron(random_state=0),

@@ -481,6 +481,22 @@ def test_a_batch_norm_whose_variance_overflows_names_the_column():
         trainer.fit(X, np.arange(40.0) / 40, epochs=1)
 
 
+@pytest.mark.parametrize(("dtype", "mean"), [("float32", 0), ("float64", 0), ("float64", 5)])
+def test_deviations_that_are_nothing_beside_the_epsilon_of_a_batch_norm_are_told(dtype, mean):
+    layers, size = [BatchNorm(), Dense(16, "tanh"), Dense(1)], 1e-7
+    settings = {"layers": layers, "optimizer": Adam(0.01), "dtype": dtype}
+    (text,) = warnings_of(mean + size * X, Y, **settings)
+    assert "X varies little: column 2 has mean" in text and "deviation 9.75e-08 (3" in text
+    assert "(3 of 3 columns are like that), which BatchNorm(epsilon=1e-05) divides by" in text
+    assert "scaling.apply(X)" in text
+    (text,) = warnings_of(X * [size, 1e3, 1e-5], 1e3 * X[:, 0], **settings)
+    assert "X varies little: column 0 has" in text and "y is large" in text and "2 of 3" in text
+    for epsilon in (1e-5, 1e-12):  # what it is for; and an epsilon that suits the numbers
+        settings["layers"] = [BatchNorm(epsilon=epsilon), *layers[1:]]
+        rows = X * [1.0, 1e-3, 1e5] if epsilon == 1e-5 else 1e-5 * X
+        assert warnings_of(rows, Y, **settings) == []
+
+
 def test_sparse_columns_of_usual_spans_are_looked_at_no_further(monkeypatch):
     own = np.random.default_rng(1)  # whatever tests before this one have drawn
     dense = np.where(own.random((300, 40)) < 0.1, own.uniform(0.5, 2.0, (300, 40)), 0.0)

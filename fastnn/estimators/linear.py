@@ -48,6 +48,7 @@ from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.estimators.units import are_now, inside, numbers_outside, outside
 from fastnn.inputs.arrays import refuse_apparent_numbers
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
@@ -64,7 +65,6 @@ from fastnn.training.callbacks import watches_validation
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
-_ROUNDED = 1 << 4  # times the precision: up to so much of its terms a sum may be rounded
 _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on sparse rows
 _OVERFLOW = (
     "Floating-point under-/overflow occurred at epoch #%d. Scaling input data with StandardScaler "
@@ -506,25 +506,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _inside(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return W (features, outputs) and b (outputs,) as they are trained."""
-        size = np.abs(b)  # of what b is the sum of, whose rounding is no intercept
-        eps = max(np.finfo(np.result_type(each, "f2")).eps for each in (W, b, self.dtype or "f8"))
-        if self._y_scaling is not None:
-            mean, scale = self._y_scaling.mean, self._y_scaling.scale
-            W, b, size = W / scale, (b - mean) / scale, (size + np.abs(mean)) / scale
-        if self._scaling is not None:
-            b, size = b + self._scaling.mean @ W, size + np.abs(self._scaling.mean) @ np.abs(W)
-            W = W * self._scaling.scale[:, None]
-        if not self.fit_intercept and self._scaling is not None:
-            b = np.where(np.abs(b) > _ROUNDED * eps * size, b, 0.0)
-        return W, b
+        return inside((W, b), self._scaling, self._y_scaling, bool(self.fit_intercept))
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return coef_ and intercept_ for parameters as they are trained."""
-        if self._scaling is not None:
-            parameters = self._scaling.fold_inputs(parameters)
-        if self._y_scaling is not None:
-            parameters = self._y_scaling.fold_outputs(parameters)
-        W, b = parameters[0]
+        W, b = outside(parameters[0], self._scaling, self._y_scaling)
         return np.ascontiguousarray(W.T), b
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray]:
@@ -537,11 +523,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         assert self._trainer is not None
         W, b = self._columns()
         coef, intercept = self._outside(self._trainer.parameters)
-        if not (np.array_equal(np.atleast_2d(coef).T, W) and np.array_equal(intercept, b)):
-            factor, inside = self._trainer.rate_factor, self._inside(W, b)
-            if not self._trainer.network.dense[0].bias and np.any(inside[1]):
+        if not are_now((W, b), (np.atleast_2d(coef).T, intercept)):
+            factor, layer = self._trainer.rate_factor, self._inside(W, b)
+            if not self._trainer.network.dense[0].bias and np.any(layer[1]):
                 self._trainer.set(network=_one_layer(*W.shape, True, 0.0))
-            self._trainer.set_parameters([inside])
+            self._trainer.set_parameters([layer])
             self._trainer.rate_factor = factor
         return self._trainer
 
@@ -554,7 +540,9 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         each output whether it is above 0, (m, classes), and not which is the largest.
 
         After `standardize` the loss is of y in its own units as well, with `epsilon` as written;
-        penalty and steps are those for columns as they are, to which other rates may suit.
+        penalty and steps are those for columns as they are, to which other rates may suit. It is
+        of dtype float64 where float32 would round columns, or y, too much, as where they are far
+        from 0 for their deviation.
         """
         check_is_fitted(self)
         if self._trainer is not None and self._scaling is None:
@@ -566,7 +554,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         settings["loss"] = loss if named else in_own_units(loss, self._y_scaling)
         own = 1.0 if self._trainer is None else self._trainer.network.dense[0].bias_rate_factor
         settings["network"] = Network(len(W), [Dense(W.shape[1], bias_rate_factor=own)])
-        trainer = self._new_trainer([(W, b)], dtype=self.dtype or b.dtype, **settings)
+        dtype = self.dtype or b.dtype
+        if self._trainer is not None and self._scaling is not None:
+            within: Parameters = [self._inside(W, b)]
+            dtype, _ = numbers_outside(within, self._scaling, self._y_scaling, self._trainer.dtype)
+        trainer = self._new_trainer([(W, b)], dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer
 
@@ -640,7 +632,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         W, b = np.zeros((features, outputs), dtype), np.zeros(outputs, dtype)
         if coef_init is not None:
             coef = coef_init.toarray() if hasattr(coef_init, "toarray") else coef_init
-            coef = np.asarray(coef, dtype)
+            coef = _floating(coef, dtype)
             if outputs == 1:
                 coef = coef.ravel()[None]
             if coef.shape != (outputs, features):
@@ -652,7 +644,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 raise ValueError(f"Provided {what}")
             W = coef.T
         if intercept_init is not None:
-            b = np.asarray(intercept_init, dtype)
+            b = _floating(intercept_init, dtype)
             if b.shape != (outputs,) and not (outputs == 1 and b.shape == ()):
                 raise ValueError("Provided intercept_init does not match dataset.")
             b = b.reshape(outputs)
@@ -683,6 +675,12 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     @abstractmethod
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         """Return what draws the rows to validate on."""
+
+
+def _floating(given: Any, dtype: Any) -> np.ndarray:
+    """Return numbers in a dtype; float64 stays, as weights in the units of X may need it."""
+    double = getattr(given, "dtype", None) == np.float64
+    return np.asarray(given, np.float64 if double else dtype)
 
 
 @lru_cache

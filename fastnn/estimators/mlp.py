@@ -479,9 +479,9 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     standardize
         Whether columns of X, and targets that are numbers, are brought to mean 0 and variance 1
         inside (sparse X only to variance 1). What `predict` takes and gives is in the caller's
-        units; `coefs_` are those of the network inside, `x_scaling_` what goes before it, and
-        `y_scaling_` what comes after it. The loss is of targets inside: delta of "huber", say, is
-        in deviations of y.
+        units, in float64 where targets are scaled; `coefs_` are those of the network inside,
+        `x_scaling_` what goes before it, and `y_scaling_` what comes after it. The loss is of
+        targets inside: delta of "huber", say, is in deviations of y.
         A `partial_fit` or a `warm_start` goes on with those there are, and has to keep this
         setting.
     n_restarts
@@ -687,7 +687,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
 
         def score(trainer: Any) -> float:
             raw = trainer.forward(X)
-            raw = raw if scalings[1] is None else scalings[1].undo(raw)
+            raw = raw if scalings[1] is None else scalings[1].undo(raw, np.float64)
             counts = loss_row(trainer.loss).targets == "counts"
             return r2(y, rates_of(raw) if counts else raw, rows.sample_weight)
 

@@ -44,6 +44,7 @@ from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.estimators.units import folded, in_numbers, numbers_outside
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -494,7 +495,14 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         takes, and a regression gives, numbers in the caller's units, and its optimizer is at its
         start. Its loss is then in these units, too: delta and epsilon are those of the estimator
         times the deviation of y, of several outputs the mean of their deviations, while a function
-        for several outputs gets them as they are.
+        for several outputs gets them as they are. It is then of dtype float64 where float32 would
+        round them too much, as where columns are far from 0 for their standard deviation, and of
+        precision "float32" where its own would.
+
+        Warns
+        -----
+        RoundingWarning
+            float64 rounds them too much, too.
         """
         check_is_fitted(self)
         trainer = copy.copy(self._trainer_now())
@@ -504,7 +512,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.x_scaling_ is not None:
             if (loss := in_own_units(trainer.loss, self.y_scaling_)) != trainer.loss:
                 trainer.set(loss=loss)
-            trainer.set_parameters(self._folded())
+            kinds = numbers_outside(
+                self._parameters(), self.x_scaling_, self.y_scaling_, trainer.dtype,
+                trainer.precision,
+            )  # fmt: skip
+            trainer = in_numbers(trainer, self._folded(), *kinds)
         return trainer
 
     @classmethod
@@ -535,7 +547,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """Return scikit-learn's fitted estimator of the same name, which predicts the same.
 
         What it does not have is left out where only a fit needs it, such as `dropout`, and so is
-        `precision`: its products are not those of rounded factors.
+        `precision`: its products are not those of rounded factors. With `standardize` its weights
+        are for the caller's units, in float64: float32 would round sums of columns that are far
+        from 0.
 
         Raises
         ------
@@ -571,13 +585,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             setattr(self, name, value)
 
     def _folded(self) -> Parameters:
-        """Return parameters of a network that takes and gives numbers in the caller's units."""
-        parameters = self._parameters()
-        if self.x_scaling_ is not None:
-            parameters = self.x_scaling_.fold_inputs(parameters)
-        if self.y_scaling_ is not None:
-            parameters = self.y_scaling_.fold_outputs(parameters)
-        return parameters
+        """Return parameters of a network that takes and gives numbers in the caller's units.
+
+        They are float64 where those are others than inside.
+        """
+        return folded(self._parameters(), self.x_scaling_, self.y_scaling_)
 
     def _outputs_of(self, X: Any) -> np.ndarray:
         """Return finite outputs (m, outputs) of any X before `out_activation_`."""
@@ -603,7 +615,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         else:  # of which there is to be no scaled copy
             parts = map(self.x_scaling_.apply, parts_of(X, _SCALED))
             raw = np.concatenate([predicted(part) for part in parts])
-        return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw)
+        # In float64, since float32 has few digits left where numbers are far from 0.
+        return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw, np.float64)
 
     def _threads(self, rows: int, network: Network) -> int | None:
         """Return how many threads `n_jobs` means, -1 being all there are.

@@ -322,8 +322,8 @@ class SGDClassifier(LinearClassifier):
         instead of `learning_rate` and `eta0`.
     standardize
         Whether to train on columns brought to mean 0 and variance 1, and a regression's y, too.
-        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units; a number in
-        the loss, as in Huber(1.35), is in deviations of y.
+        Sparse X is only divided. `coef_` and `intercept_` are in the caller's units, in float64; a
+        number in the loss, as in Huber(1.35), is in deviations of y.
     n_restarts
         Fits, each on another order of rows; the best objective, or score, is kept.
     callbacks
@@ -466,7 +466,10 @@ class SGDClassifier(LinearClassifier):
         return from_theirs(cls, fitted, TheirClassifier)
 
     def to_sklearn(self) -> TheirClassifier:
-        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        """Return scikit-learn's estimator with the same weights, which predicts the same.
+
+        Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        """
         return to_theirs(self, TheirClassifier)
 
 
@@ -691,5 +694,8 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         return from_theirs(cls, fitted, TheirRegressor)
 
     def to_sklearn(self) -> TheirRegressor:
-        """Return scikit-learn's estimator with the same weights, which predicts the same."""
+        """Return scikit-learn's estimator with the same weights, which predicts the same.
+
+        Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        """
         return to_theirs(self, TheirRegressor)

@@ -188,14 +188,16 @@ def _told(problem: Problem, data: Data, small: bool) -> list[str]:
     kind = loss_row(problem.loss).targets
     if kind in ("classes", "binary"):
         targets = None
-    if isinstance(problem.network.parametric[0], BatchNorm):
-        # It has other units for each column before anything else, but for squares that overflow.
+    names, told = getattr(data, "names", None), []
+    first = problem.network.parametric[0]
+    if isinstance(first, BatchNorm) and features is not None:
+        # It has other units for each column before anything else, but for squares that overflow,
+        # and for variances that are nothing beside its epsilon.
         most = 1e-3 * math.sqrt(np.finfo(problem.dtype).max)
-        if features is not None and np.abs(features.largest).max() < most:
+        if np.abs(features.largest).max() < most:
+            told = _little(features, first.epsilon, names) if small else []
             features = None
-    names = getattr(data, "names", None)
     remedies = {"X": _STANDARDIZE, "y": _divided(targets, kind == "counts")}
-    told = []
     for what, found in (("X", features), ("y", targets)):
         if found is None:
             continue
@@ -272,3 +274,18 @@ def _small(what: str, found: Magnitudes, names: Sequence[str] | None, remedy: st
         f"{found.deviation[column]:.3g} and no value beyond {abs(found.largest[column]):.3g}"
         f"{_others(found, column)}; {remedy}"
     )
+
+
+def _little(found: Magnitudes, epsilon: float, names: Sequence[str] | None) -> list[str]:
+    """Return what a first BatchNorm leaves small, as a sentence; none where there is nothing."""
+    divisor = np.hypot(found.deviation, math.sqrt(epsilon))
+    left = (found.deviation > 0) & (found.deviation * LARGE < divisor)
+    if not left.any():
+        return []
+    column = int(np.where(left, found.deviation, math.inf).argmin())
+    more = f" ({left.sum()} of {len(left)} columns are like that)" if len(left) > 1 else ""
+    return [
+        f"X varies little{_has(found, column, names)} mean {found.mean[column]:.3g} and standard "
+        f"deviation {found.deviation[column]:.3g}{more}, which BatchNorm(epsilon={epsilon:g}) "
+        f"divides by {math.sqrt(epsilon):.3g}, the root of epsilon; {_STANDARDIZE}"
+    ]

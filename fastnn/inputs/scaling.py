@@ -6,13 +6,15 @@ Dense arrays are read once, in blocks; what is sparse stays so, and is only divi
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from fastnn.errors import InvalidInput, shown
+from fastnn.errors import InvalidInput, RoundingWarning, shown
 from fastnn.inputs.arrays import Labels, as_table, labels_of, name_column, name_value, real_numbers
 from fastnn.inputs.frames import check_names, feature_names
 from fastnn.inputs.moments import (
@@ -28,6 +30,7 @@ from fastnn.inputs.sparse_rows import is_sparse
 from fastnn.inputs.weights import check_weights
 
 _FLOATING = (np.dtype(np.float32), np.dtype(np.float64))
+SMALL = 2.0**-12  # of a standard deviation, up to which nothing is said of rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +159,9 @@ class Scaling:
 
         The first layer becomes W / scale[:, None] and b - (mean / scale) W, computed in float64 and
         rounded to the dtype of W. A network that takes columns in such units sums numbers as large
-        as mean / scale: where that is 1e4, float32 has 3 decimals left.
+        as mean / scale, and its dtype rounds them, and X: where that is 1e4, float32 has 3 decimals
+        left, and where it is 1e7, none. So pass float64 parameters, and set them in a Trainer of
+        dtype "float64", where columns are that far from 0.
 
         Parameters
         ----------
@@ -169,17 +174,27 @@ class Scaling:
         InvalidInput
             The first layer is not a Dense with as many inputs as there are columns, or a number
             overflows.
+
+        Warns
+        -----
+        RoundingWarning
+            Sums of the first layer may be rounded by more than 2^-12 in the dtype of W.
         """
         W, b, *rest = self._dense(parameters, 0, axis=0, what="first", of="inputs")
         with np.errstate(over="ignore", invalid="ignore"):
             folded = W / self.scale[:, None], b - (self.mean / self.scale) @ W
-        return [(*_rounded(folded, parameters[0]), *rest), *parameters[1:]]
+        found = _rounded(folded, parameters[0])
+        size = self.size_of_inputs(parameters)
+        _tell_rounding(size, found[0].dtype, "sums of the first layer", "X", "apply to X")
+        return [(*found, *rest), *parameters[1:]]
 
     def fold_outputs(self, parameters: Parameters) -> Parameters:
         """Return parameters of a network whose outputs are what `undo` makes of those of these.
 
         The last layer becomes W scale and b scale + mean. That is right where its outputs are
-        X W + b as they are: with activation "identity" and a loss of plain numbers.
+        X W + b as they are: with activation "identity" and a loss of plain numbers. They are then
+        rounded to the dtype of W: float32 has 3 decimals of a standard deviation left where
+        mean / scale is 1e4, and none where it is 1e7.
 
         Parameters
         ----------
@@ -191,6 +206,11 @@ class Scaling:
         InvalidInput
             The last layer is not a Dense with as many outputs, it has prelu, or a number
             overflows.
+
+        Warns
+        -----
+        RoundingWarning
+            Outputs may be rounded by more than 2^-12 of `scale` in the dtype of W.
         """
         W, b, *rest = self._dense(parameters, -1, axis=1, what="last", of="outputs")
         if rest:
@@ -200,7 +220,25 @@ class Scaling:
             )
         with np.errstate(over="ignore", invalid="ignore"):
             folded = W * self.scale, b * self.scale + self.mean
-        return [*parameters[:-1], _rounded(folded, parameters[-1])]
+        found = _rounded(folded, parameters[-1])
+        size = self.size_of_outputs()
+        _tell_rounding(size, found[0].dtype, "outputs, in scale,", "y", "undo of predictions")
+        return [*parameters[:-1], found]
+
+    def size_of_inputs(self, parameters: Parameters) -> float:
+        """Return the largest of the sums |mean / scale| |W| for the W of a first Dense.
+
+        Times the precision of a dtype it bounds what a network loses that `fold_inputs` has been at
+        work on, to rounding.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            W = np.abs(np.asarray(parameters[0][0], np.float64))
+            return float((np.abs(self.mean / self.scale) @ W).max(initial=0.0))
+
+    def size_of_outputs(self) -> float:
+        """Return the largest |mean / scale|, as `size_of_inputs`, of what `fold_outputs` does."""
+        with np.errstate(over="ignore"):
+            return float(np.abs(self.mean / self.scale).max(initial=0.0))
 
     def __eq__(self, other: object) -> bool:
         """Return whether both have the same numbers."""
@@ -373,9 +411,11 @@ def _rounded(
     folded: tuple[np.ndarray, np.ndarray], layer: tuple[np.ndarray, ...]
 ) -> tuple[np.ndarray, ...]:
     """Return arrays in the dtypes of those of a layer, or raise where one overflows."""
+    kinds = [np.asarray(array).dtype for array in layer]
     with np.errstate(over="ignore"):
         found = tuple(
-            array.astype(np.asarray(like).dtype) for array, like in zip(folded, layer, strict=False)
+            array.astype(kind if kind.kind == "f" else np.float64)
+            for array, kind in zip(folded, kinds, strict=False)
         )
     if not all(np.isfinite(array).all() for array in found):
         raise InvalidInput(
@@ -383,3 +423,21 @@ def _rounded(
             "the scaling beside the network, or pass float64 parameters"
         )
     return found
+
+
+def _tell_rounding(size: float, dtype: np.dtype[Any], sums: str, what: str, instead: str) -> None:
+    """Warn, at the line that called fastnn, where a dtype rounds numbers of some size too much."""
+    lost = float(np.finfo(dtype).eps) * size
+    if lost <= SMALL:
+        return
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("fastnn."):
+        level, frame = level + 1, frame.f_back
+    wider = 'pass parameters in float64, for a Trainer of dtype "float64", or '
+    warnings.warn(
+        f"{sums} may be off by {lost:.2g}, since {dtype} rounds numbers as far from 0 as {what} is "
+        f"for its standard deviation; {wider if dtype.itemsize < 8 else ''}keep the scaling beside "
+        f"the network, as scaling.{instead}",
+        RoundingWarning,
+        stacklevel=level,
+    )
