@@ -350,7 +350,7 @@ class PopulationModel(Described):
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return the mean of all members (rows, outputs), or the predictions of a regression."""
-        return self.estimator.forward(X) if self.label.classes else self.estimator.predict(X)
+        return self.estimator.mean(X) if self.label.classes else self.estimator.predict(X)
 
     def places(self, outputs: np.ndarray) -> np.ndarray:
         """Return the most probable class of each row, by its place."""

@@ -178,13 +178,13 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
-        mean = self.forward(X)
+        mean = self.mean(X)
         return self.classes_[most_of(mean)]
 
     @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
-        return shares_of(self.forward(X))
+        return shares_of(self.mean(X))
 
     @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -240,7 +240,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
         if outputs.shape[1] == 1:
-            return 1.0 / (1.0 + np.exp(np.minimum(-outputs, 700.0)))
+            return 1.0 / (1.0 + np.exp(np.minimum(np.hstack([outputs, -outputs]), 700.0)))
         found = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return found / found.sum(axis=1, keepdims=True)
 
