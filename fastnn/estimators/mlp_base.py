@@ -255,7 +255,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """
         if not task.first:
             self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
-        dtype = self._dtype_for(rows.X) if task.first else self.dtype or self._trainer.dtype
+        dtype = self._dtype_for(rows.X, None if task.first else self._trainer)
         if self.dtype is None and self.precision != "float32" and dtype == np.float64:
             check_precision(self.precision)
             raise InvalidInput(
