@@ -432,7 +432,7 @@ class TabularEstimator(BaseEstimator):
                 )
             coded, y, weights = self._kept
             self._importances = importances(
-                self._fields, coded, lambda each: self._loss(self._mean(each), y, weights)
+                self._fields, coded, lambda each: self._relative_loss(self._mean(each), y, weights)
             )
         return self._importances.copy()
 
@@ -503,6 +503,10 @@ class TabularEstimator(BaseEstimator):
     @abstractmethod
     def _answering(self, mean: np.ndarray) -> Any:
         """Return an estimator that predicts what a mean says, whatever it is asked."""
+
+    def _relative_loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        """Return the loss of a mean in a unit in which it does not overflow."""
+        return self._loss(mean, y, weights)
 
     @abstractmethod
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
