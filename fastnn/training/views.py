@@ -12,7 +12,7 @@ from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.inputs.arrays import as_table, numbers_anywhere
 from fastnn.inputs.frames import Frame
 from fastnn.inputs.npy_files import open_npy
-from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.inputs.sparse_rows import as_compressed, is_sparse
 
 # None: X as it is. A name: X is a mapping, and this is its key. Else columns of X, which is one
 # array: a range of them, or their numbers.
@@ -99,7 +99,7 @@ def seen(X: Any, view: View, what: str = "X") -> Any:
         )
     chosen = slice(view.start, view.stop) if isinstance(view, range) else list(view)
     if is_sparse(table):
-        return table.tocsr()[:, chosen]
+        return as_compressed(table).tocsr()[:, chosen]
     return table[:, chosen]
 
 
