@@ -1,4 +1,4 @@
-"""Several entries of one place of a sparse matrix count by their sum, whatever their dtype holds."""
+"""Several entries of one place of a sparse matrix count by their sum, in whatever dtype."""
 
 import io
 

@@ -43,6 +43,7 @@ from fastnn.estimators.files import window_of
 from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.estimators.weights import check_penalty
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -284,6 +285,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if scalings[1] is not None:
             targets = scalings[1].apply(targets)
         settings = self._settings(len(rows), weights, task)
+        check_penalty(settings["l2"], self.alpha, weights, dtype)
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
             trainer = self._new_trainer(start, seed, dtype=dtype, **settings)
