@@ -52,7 +52,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
     ),
     "fastnn.tabular": (
-        ("table", "words", "dates", "edges", "zones"),
+        ("table", "words", "dates", "edges", "zones", "curve", "deviations"),
         ("durations", "hints", "cells", "spelling"),
         ("categories", "columns"),
         ("rules", "files", "encodings"),

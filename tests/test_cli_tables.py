@@ -14,6 +14,7 @@ import pytest
 
 from fastnn import CorruptFile, MissingFile, Trainer
 from fastnn.cli import main
+from fastnn.cli.model import TableModel
 from fastnn.cli.rows import split
 
 QUICK = ["--target", "numpy", "--hidden", "8", "--epochs", "3"]
@@ -131,7 +132,7 @@ def test_evaluation_is_that_of_the_predictions(trained, capsys):
     found = json.loads(capsys.readouterr().out)
     truth, words = [row[-1] for row in people()[1:]], [row[0] for row in rows[1:]]
     shares = np.array(rows)[1:, 1:].astype(float)
-    shares /= shares.sum(axis=1, keepdims=True)  # written in six digits
+    shares /= shares.sum(axis=1, keepdims=True)  # written in nine digits
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, words))
     assert found["auc"] == pytest.approx(roc_auc_score(np.array(truth) == "often", shares[:, 1]))
     assert found["log_loss"] == pytest.approx(log_loss(truth, shares), rel=1e-4)
@@ -604,3 +605,34 @@ def test_the_census_is_learnt_from_few_rows(tmp_path, capsys):
     capsys.readouterr()
     assert main(["evaluate", model, test, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.83
+
+
+@pytest.mark.parametrize("kind", [["--hidden", "8", "--epochs", "60"], ["--tabular"]])
+@pytest.mark.parametrize("large", [0.0, 1e9, -1e13, 2.0**54])
+def test_predictions_of_large_numbers_are_written_with_the_digits_that_differ(
+    large, kind, tmp_path, capsys
+):
+    z = np.random.default_rng(0).normal(size=300)
+    z = np.round(1000 * z) if large == 2.0**54 else z
+    y = large + z
+    rows = [["z", "y"], *([repr(a), repr(b)] for a, b in zip(z.tolist(), y.tolist(), strict=True))]
+    data, model = write(tmp_path / "q.csv", rows), str(tmp_path / "q.safetensors")
+    more = ["--members", "1", "--epochs", "30"] if kind == ["--tabular"] else kind
+    kind = kind if kind == ["--tabular"] else []
+    assert main(["train", data, "--label", "y", "--out", model, *kind, *more]) == 0
+    table, _ = predicted(capsys, model, data)
+    texts = [row[0] for row in table[1:]]
+    assert main(["evaluate", model, data, "--json"]) == 0
+    r2 = json.loads(capsys.readouterr().out)["r2"]
+    found = np.array(texts, float)
+    assert 1 - ((found - y) ** 2).mean() / y.var() == pytest.approx(r2, abs=1e-6) and r2 > 0.9
+    assert large or max(map(len, texts)) <= 16, "no more digits than float32 has"
+
+
+def test_probabilities_are_written_with_all_digits_of_float32(trained, capsys, monkeypatch):
+    data, model = trained
+    shares = np.array([[1 - 2e-7, 2e-7], [1 - 3e-7, 3e-7], [1 / 3, 2 / 3]] * 40, np.float32)
+    monkeypatch.setattr(TableModel, "probabilities", lambda self, outputs: shares)
+    rows, _ = predicted(capsys, model, data, "--proba")
+    written = np.array([row[1:] for row in rows[1:]], np.float32)
+    assert (written == shares).all() and rows[3][1:] == ["0.333333343", "0.666666687"]

@@ -483,3 +483,59 @@ def test_a_file_has_the_weights_to_their_bits(weights, count, tmp_path):
         assert np.array_equal(loaded.weights, ensemble.weights)
         assert np.array_equal(loaded.predict(X), ensemble.predict(X))
         ensemble = loaded
+
+
+def of_outputs(loss, columns, dtype="float32"):
+    """Return a network whose outputs are its features, or 0 beside one feature."""
+    W = np.eye(columns, dtype=dtype)
+    trainer = trainer_of([Dense(columns)], columns, loss=loss, dtype=dtype, target="numpy")
+    trainer.set_parameters([(W, np.zeros(columns, dtype))])
+    return trainer
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 10, 18, 30, 100, 1000])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_mean_of_probabilities_close_to_1_is_scored_as_its_member(sign, size, dtype):
+    random = np.random.default_rng(0)
+    z = (sign * size + random.normal(size=(200, 1)) + np.arange(200)[:, None] % 2).astype(dtype)
+    y = np.arange(200) % 2
+    for loss, features, labels, metrics in (
+        ("binary_cross_entropy", z, y, ["auc", "log_loss"]),
+        ("binary_cross_entropy", np.hstack((z, -z)), np.stack((y, 1 - y), axis=1), ["auc"]),
+        ("softmax_cross_entropy", np.hstack((0 * z, z)), y, ["auc", "log_loss"]),
+        ("poisson", -abs(z), y, ["mae"]),
+    ):
+        trainer = of_outputs(loss, features.shape[1], dtype)
+        expected = trainer.evaluate(features, labels, metrics=metrics)
+        for members in ([trainer], [trainer, trainer]):
+            found = Ensemble(members).evaluate(features, labels, metrics=metrics)
+            assert found == pytest.approx(expected, rel=1e-5), loss
+        ensemble = Ensemble([trainer, trainer], [1, 0])
+        assert (ensemble.predict(features) == trainer.predict(features)).all() or loss == "poisson"
+        if loss != "poisson":
+            table = trainer.predict_proba(features)
+            np.testing.assert_allclose(ensemble.predict_proba(features), table, rtol=1e-5)
+            assert ensemble.forward(features).shape == features.shape
+
+
+def test_a_mean_of_float32_and_float64_keeps_what_both_say():
+    members = [of_outputs("binary_cross_entropy", 1, dtype) for dtype in ("float32", "float64")]
+    rows, labels = np.array([[95.0], [-95.0]]), [0, 1]
+    assert Ensemble(members).evaluate(rows, labels)["loss"] == pytest.approx(95, rel=1e-6)
+
+
+@pytest.mark.parametrize("scoring", [None, "log_loss", "auc"])
+@pytest.mark.parametrize("size", [0, 20, 30, 100, -100, 300])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "softmax_cross_entropy"])
+def test_selection_tells_candidates_apart_whose_probabilities_round_to_1(loss, size, scoring):
+    random = np.random.default_rng(0)
+    y = np.arange(300) % 2
+    candidates = []
+    for gain in (0.0, 2.0):
+        z = (size + gain * (y - 0.5) + random.normal(size=300)).astype(np.float32)[:, None]
+        outputs = z if loss == "binary_cross_entropy" else np.hstack((0 * z, z))
+        trainer = trainer_of([Dense(outputs.shape[1])], loss=loss, target="numpy")
+        candidates.append(Snapshot.of(trainer, outputs=outputs))
+    (chosen,) = Ensemble.select(candidates, y, 1, scoring).members
+    assert chosen._parameters is candidates[1]._parameters

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from numpy.testing import assert_allclose  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.metrics import r2_score  # noqa: E402
@@ -202,3 +203,30 @@ def test_outputs_that_no_float_holds_are_refused_by_their_row(form, ask, labels)
     with pytest.raises(fastnn.errors.InvalidInput, match="for row 7 of X is -?inf.*scale X"):
         getattr(model, ask)(form(X), *more)
     assert np.isfinite(model.decision_function(form(X[:7]))).all()
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weight", [1e-8, 1e-30, 1e-45, 1e-200, 1e-310, 5e-324])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_penalty_that_small_weights_make_huge_is_told(kind, dtype, weight):
+    """As in scikit-learn it is divided by them; without one they may be of any size."""
+    y = NUMBERS if kind == "MLPRegressor" else LABELS
+    weights = np.full(len(y), weight)
+    settings = {"random_state": 0, "max_iter": 2, "target": "numpy", "dtype": dtype}
+    model = getattr(fastnn, kind)(hidden_layer_sizes=(5,), **settings)
+    message = f"have the mean {weight:.3g}, by which alpha=0.0001 is divided: the penalty outweighs"
+    if weight >= (1e-8 if dtype == "float32" else 1e-45):
+        with pytest.warns(fastnn.TrainingWarning, match=message):
+            model.fit(ROWS, y, weights)
+    else:
+        with pytest.raises(fastnn.InvalidInput, match=f"{message}.*{dtype} does not hold"):
+            model.fit(ROWS, y, weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fastnn.TrainingWarning)
+        plain = model.set_params(alpha=0.0).fit(ROWS, y)
+        expected = plain.coefs_
+        found = model.fit(ROWS, y, weights).coefs_
+        model.set_params(alpha=1e-4).fit(ROWS, y, weights / weight)
+    for one, other in zip(found, expected, strict=True):
+        assert_allclose(one, other, rtol=1e-4, atol=1e-6)

@@ -232,3 +232,24 @@ def test_masked_cells_among_objects_are_refused_as_such_and_nothing_warns(kind):
     if "sample_weight" in inspect.signature(estimator.fit).parameters:
         with pytest.raises(InvalidInput, match="sample_weight has masked values"):
             estimator.fit(np.ones((4, 2)), y, sample_weight=masked)
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, *REGRESSORS])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_dtype_is_taken_in_any_way_it_can_be_written(name, standardize, early_stopping):
+    settings = {"standardize": standardize, "early_stopping": early_stopping, "random_state": 0}
+    for ways in (("float32", "f4", np.float32, np.dtype("f4")), ("float64", float, np.float64)):
+        found = []
+        for dtype in ways:
+            model, y = made(name, dtype=dtype, warm_start=True, **settings)
+            model.fit(X, y).fit(X, y)
+            assert model.to_trainer().dtype == np.dtype(dtype)
+            if not early_stopping:
+                model.partial_fit(X, y)
+            found.append(model.predict(X).tolist())
+        assert all(each == found[0] for each in found)
+    for dtype in ("float16", "foo", np.int8, 3, [1]):
+        model, y = made(name, dtype=dtype, **settings)
+        with pytest.raises(InvalidInput, match="dtype must be 'float32' or 'float64', not"):
+            model.fit(X, y)

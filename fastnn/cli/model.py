@@ -6,6 +6,7 @@ A `TableModel` is one network, of ``fastnn train``; a `PopulationModel` is an es
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _CLASSIFIER, _REGRESSOR = "TabularClassifier", "TabularRegressor"
 FORMAT = 1  # of the preparation in a file
+_FLOAT32_DIGITS, MOST_DIGITS = 9, 17  # of float32 and float64, that tell all their numbers apart
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Described(ABC):
     @abstractmethod
     def numbers(self, outputs: np.ndarray) -> np.ndarray:
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
+
+    @property
+    @abstractmethod
+    def digits(self) -> int:
+        """How many digits a file has of what is predicted: as many as the model tells apart."""
 
     @abstractmethod
     def measured(
@@ -309,6 +316,11 @@ class TableModel(Described):
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
         return self.label.undo(scores.predictions(self.trainer.problem, outputs))
 
+    @property
+    def digits(self) -> int:
+        """How many digits a file has of what is predicted."""
+        return _digits(self.trainer.problem.dtype.itemsize, self.label.mean, self.label.scale)
+
     def measured(
         self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
     ) -> dict[str, float]:
@@ -368,7 +380,7 @@ class PopulationModel(Described):
 
     def outputs(self, X: Any) -> np.ndarray:
         """Return the mean of all members (rows, outputs), or the predictions of a regression."""
-        return self.estimator.forward(X) if self.label.classes else self.estimator.predict(X)
+        return self.estimator.mean(X) if self.label.classes else self.estimator.predict(X)
 
     def places(self, outputs: np.ndarray) -> np.ndarray:
         """Return the most probable class of each row, by its place."""
@@ -389,11 +401,27 @@ class PopulationModel(Described):
         """Return the predictions of a regression in the units of the data, float64 (rows,)."""
         return outputs
 
+    @property
+    def digits(self) -> int:
+        """How many digits a file has of what is predicted."""
+        return _digits(4, self.label.mean, self.label.scale)
+
     def measured(
         self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
         return self.estimator.measured(outputs, self._order()[targets], metrics)
+
+
+def _digits(itemsize: int, mean: float, scale: float) -> int:
+    """Return in how many digits ``output * scale + mean`` has all those that an output has.
+
+    A number that is large beside its deviation has more of them in front.
+    """
+    if itemsize > 4:
+        return MOST_DIGITS
+    more = math.ceil(math.log10(min(max(abs(mean) / scale, 1.0), 1e17)))
+    return min(MOST_DIGITS, _FLOAT32_DIGITS + more)
 
 
 def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:

@@ -126,10 +126,19 @@ def _lines(model: Described, outputs: np.ndarray, proba: bool) -> list[Any]:
     if model.label.classes:
         columns = [[model.label.classes[index] for index in model.places(outputs)]]
     else:
-        columns = [[f"{value:.9g}" for value in model.numbers(outputs)]]
+        columns = [_texts(model.numbers(outputs), model.digits)]
     if proba:
-        columns += [[f"{value:.6g}" for value in share] for share in model.probabilities(outputs).T]
+        columns += [_texts(share, model.digits) for share in model.probabilities(outputs).T]
     return list(zip(*columns, strict=True))
+
+
+def _texts(values: np.ndarray, digits: int) -> list[str]:
+    """Return numbers as text, in so many digits, or fewer that are read as the same float64."""
+    from fastnn.cli.model import MOST_DIGITS
+
+    if digits < MOST_DIGITS:
+        return [f"{value:.{digits}g}" for value in values]
+    return [*map(repr, values.tolist())]
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from fastnn.estimators.scoring import check_name
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.data import IN_VALIDATION, check_targets
 from fastnn.inputs.frames import frame_of
+from fastnn.inputs.problem import check_dtype
 from fastnn.inputs.scaling import Scaling
 from fastnn.inputs.sparse_rows import (
     ChosenRows,
@@ -210,15 +211,17 @@ class TrainedEstimator(BaseEstimator):
             trainer._begin(None, tuple(map(str, names)))
         return trainer
 
-    def _dtype_for(self, X: Any) -> np.dtype[Any]:
-        """Return the dtype of parameters and arithmetic: `dtype`, or that of X.
+    def _dtype_for(self, X: Any, trainer: Trainer | None = None) -> np.dtype[Any]:
+        """Return the dtype of parameters and arithmetic: `dtype`, or a trainer's, or that of X.
 
         A mean over all updates is kept in float64: in float32 it hardly moves after some 100,000,
         for what one of them adds is less than its last place.
         """
         settings: Any = self
         if settings.dtype is not None:
-            return np.dtype(settings.dtype)
+            return check_dtype(settings.dtype)
+        if trainer is not None:
+            return trainer.dtype
         return np.dtype(np.float64) if getattr(self, "average", False) else float_of(X)
 
     def _check_going_on(self, trainer: Trainer, scaled: bool, incremental: bool) -> None:

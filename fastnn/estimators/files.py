@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array
@@ -15,6 +16,7 @@ from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.scoring import is_extreme, r2
 from fastnn.inputs.npy_files import open_npy
+from fastnn.inputs.sparse_rows import as_compressed
 from fastnn.inputs.table_files import table_files
 
 
@@ -42,7 +44,10 @@ class ScoredNumbers(RegressorMixin):
 
 
 def opened(value: Any, what: str) -> Any:
-    """Return the array in a file, a read-only map of it; anything but a path as it is.
+    """Return the array in a file, a read-only map of it; nearly anything else as it is.
+
+    Sparse integers whose format allows several entries of one place are made a CSR of sums here,
+    since scikit-learn would sum them in their dtype.
 
     Raises
     ------
@@ -56,7 +61,10 @@ def opened(value: Any, what: str) -> Any:
             "the table itself, such as pandas.read_parquet(path) without the column of y, or train "
             "a fastnn.Trainer, which reads files larger than memory"
         )
-    return open_npy(value, what) if isinstance(value, (str, os.PathLike)) else value
+    if isinstance(value, (str, os.PathLike)):
+        return open_npy(value, what)
+    several = issparse(value) and value.format in ("coo", "bsr")
+    return as_compressed(value) if several and value.dtype.kind in "biu" else value
 
 
 def window_of(shuffle: Any) -> bool | int:

@@ -45,6 +45,7 @@ from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
+from fastnn.estimators.weights import check_penalty
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -257,8 +258,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         """
         if not task.first:
             self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
-        going_on = None if task.first else np.dtype(self.dtype or self._trainer.dtype)
-        dtype = self._dtype_for(rows.X) if going_on is None else going_on
+        dtype = self._dtype_for(rows.X, None if task.first else self._trainer)
         if self.dtype is None and self.precision != "float32" and dtype == np.float64:
             check_precision(self.precision)
             raise InvalidInput(
@@ -287,6 +287,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if scalings[1] is not None:
             targets = scalings[1].apply(targets)
         settings = self._settings(len(rows), weights, task)
+        check_penalty(settings["l2"], self.alpha, weights, dtype)
         if task.anew:
             seed = int(random.randint(np.iinfo(np.int32).max))
             trainer = self._new_trainer(start, seed, dtype=dtype, **settings)

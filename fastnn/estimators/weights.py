@@ -9,6 +9,10 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators.labels import Labels
+from fastnn.training.learning_check import warn
+
+# A mean weight, and a penalty beside a mean loss, where the first is why the second is too strong.
+_SMALL, _STRONG = 1e-3, 0.1
 
 
 def refuse_balanced(class_weight: Any) -> None:
@@ -105,3 +109,35 @@ def _of_each_label(class_weight: Any, encoded: np.ndarray) -> np.ndarray:
         for label, of_label in enumerate(of_classes.T):
             _check_weights(of_label, np.arange(2), f"class_weight[{label}]")
     return np.where(encoded, of_classes[1], of_classes[0])
+
+
+def check_penalty(l2: float, alpha: float, weights: np.ndarray | None, dtype: np.dtype) -> None:
+    """Warn where the penalty outweighs the loss, since weights are so small.
+
+    Parameters
+    ----------
+    l2, alpha
+        The penalty as it is trained with, and as it was given: divided by the mean weight.
+    weights
+        Of rows or of targets; None: all count 1.
+    dtype
+        Of the parameters.
+
+    Raises
+    ------
+    InvalidInput
+        The square of its gradient would overflow.
+    """
+    if weights is None:
+        return
+    mean = float(weights.mean())
+    if not (mean < _SMALL and l2 > _STRONG):
+        return
+    text = (
+        f"weights of rows, which sample_weight and class_weight make, have the mean {mean:.3g}, by "
+        f"which alpha={float(alpha):g} is divided: the penalty outweighs the loss; multiply "
+        "sample_weight until its mean is about 1, or set alpha=0"
+    )
+    if l2 > 1e-3 * float(np.sqrt(np.finfo(dtype).max)):
+        raise InvalidInput(f"{text}. Here {dtype} does not hold the steps")
+    warn(text)

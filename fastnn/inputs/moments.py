@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.inputs.arrays import BLOCK
 from fastnn.inputs.device_arrays import to_host
-from fastnn.inputs.sparse_rows import SparseRows
+from fastnn.inputs.sparse_rows import SparseRows, as_compressed
 
 _LOWEST = -1022  # 2**-_LOWEST is finite
 _EPSILON = float(np.finfo(np.float64).eps)
@@ -212,7 +212,7 @@ def compressed(X: Any) -> Any:
     if isinstance(X, SparseRows):
         first, last = int(X.starts[0]), int(X.starts[-1])
         return Rows(X.shape, X.starts - first, X.columns[first:last], X.values[first:last])
-    matrix = X if X.format in ("csr", "csc") else X.tocsr()
+    matrix = as_compressed(X)
     if not matrix.has_canonical_format:  # several entries of one place count by their sum
         # Before sums that small integers may not hold.
         matrix = matrix.astype(np.float64 if matrix.dtype.kind in "biu" else matrix.dtype)

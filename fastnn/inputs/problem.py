@@ -163,7 +163,7 @@ class Problem:
         object.__setattr__(self, "batch_size", whole(self.batch_size, "batch_size", 1))
         object.__setattr__(self, "l1", number(self.l1, "l1", 0.0))
         object.__setattr__(self, "l2", number(self.l2, "l2", 0.0))
-        object.__setattr__(self, "dtype", _floating(self.dtype))
+        object.__setattr__(self, "dtype", check_dtype(self.dtype))
         object.__setattr__(self, "seed", whole(self.seed, "seed", 0, math.inf))
         if self.seed >= 2**63:
             raise InvalidInput(f"seed must be below 2**63, not {shown(self.seed)}")
@@ -584,7 +584,7 @@ def check_precision(precision: Any) -> None:
 _TINY, _HUGE = 1e-30, 1e30  # between which numbers are what they are in float32, too
 
 
-def _floating(dtype: Any) -> np.dtype[Any]:
+def check_dtype(dtype: Any) -> np.dtype[Any]:
     """Return `dtype` as one of `DTYPES`, or raise `InvalidInput`."""
     found: np.dtype[Any] | None = None
     try:

@@ -237,11 +237,12 @@ def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseR
     if value.format == "csc":
         _check_structure(value, shape[1], shape[0], what)  # which the conversion does not
     if value.format != "csr":
-        matrix = value.tocsr()
+        matrix = as_compressed(value).tocsr()
     starts, columns = _check_structure(matrix, *shape, what)
     if not _in_order(starts, columns):
-        if matrix.dtype.itemsize < dtype.itemsize:  # before sums that it may not hold
-            matrix = matrix.astype(floating(matrix.dtype, dtype))
+        if matrix.dtype.kind in "biu" or matrix.dtype.itemsize < dtype.itemsize:
+            # Before sums that it may not hold.
+            matrix = matrix.astype(floating(matrix.dtype, np.dtype(np.float64)))
         matrix = matrix.copy() if matrix is value else matrix
         matrix.has_sorted_indices = matrix.has_canonical_format = False
         matrix.sum_duplicates()
@@ -256,6 +257,25 @@ def check_sparse(value: Any, inputs: int, dtype: np.dtype, what: str) -> SparseR
     rows = SparseRows(np.require(values, None, ["C", "A"]), columns, starts, inputs)
     _check_finite(rows.values, columns, starts, dtype, what)
     return rows
+
+
+def as_compressed(matrix: Any) -> Any:
+    """Return a sparse matrix as the CSR or CSC that it is, or as a CSR.
+
+    Several entries of one place count by their sum, which SciPy takes in the dtype that they have:
+    100 and 100 are -56 in int8, and true and true are one. Where it does not hold a sum, the CSR is
+    of int64.
+    """
+    if matrix.format in ("csr", "csc"):
+        return matrix
+    small = matrix.dtype.kind in "biu" and matrix.dtype.itemsize < 8
+    if not small or len(matrix.shape) != 2 or matrix.format not in ("coo", "bsr"):
+        return matrix.tocsr()  # of these there is one entry a place, or room
+    found = matrix.astype(np.int64).tocsr()
+    narrow = found.data.astype(matrix.dtype)
+    if np.array_equal(narrow, found.data):
+        found.data = narrow
+    return found
 
 
 def floating(given: np.dtype, dtype: np.dtype) -> np.dtype:

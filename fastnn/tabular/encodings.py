@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn.errors import CorruptFile, shown
+from fastnn.tabular.curve import interpolated
 from fastnn.tabular.edges import quantile_edges, spread_edges, tree_edges
 
 Cuts = Literal["quantile", "spread", "tree"]
@@ -208,7 +209,7 @@ class NormalScores(Filling):
         for place, column in enumerate(self.columns):
             values = _filled(coded.numbers[:, column], self.fill_with[place])
             values = _divided(values, self.exponents[place])
-            score = np.interp(values, self.x[place], self.score[place])
+            score = interpolated(values, self.x[place], self.score[place])
             out[:, place] = score * self.weight
 
 
@@ -661,8 +662,13 @@ def _filled(values: np.ndarray, median: float) -> np.ndarray:
 
 
 def _exponent(ordered: np.ndarray) -> int:
-    """Return the exponent of the largest number, by magnitude."""
-    return int(np.frexp(np.abs(ordered[[0, -1]]).max())[1])
+    """Return by which power of 2 numbers are divided, so that no difference over- or underflows.
+
+    That of the largest, by magnitude, where it is small. Large numbers are halved, if at all: small
+    ones beside them would vanish.
+    """
+    exponent = int(np.frexp(np.abs(ordered[[0, -1]]).max())[1])
+    return min(exponent, max(0, exponent - (np.finfo(np.float64).maxexp - 1)))
 
 
 def _divided(values: np.ndarray, exponent: int) -> np.ndarray:

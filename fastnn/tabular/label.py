@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import MOSTLY
 from fastnn.tabular.dates import CLOCK, date_format
+from fastnn.tabular.deviations import in_deviations, of_deviations
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
@@ -201,11 +202,11 @@ class Label:
 
     def standard(self, numbers: np.ndarray) -> np.ndarray:
         """Return the numbers of a regression as the network learns them."""
-        return (numbers - self.mean) / self.scale
+        return in_deviations(numbers, self.mean, self.scale)
 
     def undo(self, outputs: np.ndarray) -> np.ndarray:
         """Return numbers as they are in files from what the network gives."""
-        return outputs.astype(np.float64) * self.scale + self.mean
+        return of_deviations(outputs.astype(np.float64), self.mean, self.scale)
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as `json` can write it."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import Kept, codes_of, kept_words
+from fastnn.tabular.curve import interpolated
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, moment, universal
 from fastnn.tabular.durations import DURATION_FORMATS, duration
 from fastnn.tabular.spelling import word_of
@@ -158,7 +159,7 @@ class NumberRule:
         with np.errstate(over="ignore"):  # clipped right after
             features = [np.clip((filled - self.mean) / self.scale, -CLIP, CLIP)]
         if self.x:
-            features.append(np.interp(filled, self.x, self.score))
+            features.append(interpolated(filled, self.x, self.score))
         if self.flag:
             features.append(missing)
         return np.stack(features, axis=1).astype(np.float32), Found(int(missing.sum()))
@@ -186,14 +187,15 @@ def number_or_truth(text: str, truths: bool, decimal: str = ".") -> float:
 def _knots(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return a curve from numbers to standardised normal scores; none where it would be a line."""
     ordered = np.sort(values)
-    x = np.unique(np.quantile(ordered, np.linspace(0, 1, KNOTS)))
+    # Of halves, between which no difference overflows.
+    x = np.unique(2.0 * np.quantile(ordered / 2.0, np.linspace(0, 1, KNOTS)))
     if len(x) < 3 or not np.isfinite(x).all():
         return (), ()
     below, up_to = np.searchsorted(ordered, x, "left"), np.searchsorted(ordered, x, "right")
     share = np.clip((below + up_to) / (2 * len(ordered)), 1e-3, 1 - 1e-3)
     normal = NormalDist()
     score = np.array([normal.inv_cdf(float(each)) for each in share])
-    found = np.interp(values, x, score)
+    found = interpolated(values, x, score)
     score = (score - found.mean()) / (found.std() or 1.0)
     return tuple(x.tolist()), tuple(score.tolist())
 

@@ -34,10 +34,15 @@ from fastnn.threads.atomic import new_lock
 from fastnn.threads.processors import available_threads
 from fastnn.training.combining import (
     as_outputs,
+    as_outputs_by_logarithms,
+    averaging_parameters,
     averaging_problem,
     check_alike,
     has_link,
+    is_rounded_away,
     labels,
+    logarithms,
+    means_shown,
     table_of,
     without_state,
 )
@@ -267,7 +272,7 @@ class Ensemble:
         X
             Features (m, inputs), or a mapping of names to such, as the views of the members say.
         """
-        return self._mean(X)
+        return means_shown(self._problem, self.mean(X))
 
     @explained
     def predict(self, X: Any) -> np.ndarray:
@@ -307,18 +312,31 @@ class Ensemble:
         opened = self._open()
         views = [member.view for member in opened.readers]
         parts, y, sample_weight = parts_of(X, y, sample_weight, views)
-        mean = self._summed(self._checked(parts, opened), opened)
-        return self.measured(mean, y, sample_weight, metrics)
+        features = self._checked(parts, opened)
+        mean = self._summed(features, opened)
+        if not is_rounded_away([each.problem for each in self._members], mean):
+            return self.measured(mean, y, sample_weight, metrics)
+        outputs = self._outputs_by_logarithms(features, opened)
+        return measured_of(self._problem, outputs, y, sample_weight, metrics)
+
+    def mean(self, X: Any) -> np.ndarray:
+        """Return for X what `measured` takes, which tells more than `forward` of binary outputs.
+
+        (m, outputs), as `forward`, but of binary outputs with probabilities (m, 2 outputs): those
+        of label 0 of each, then those of label 1. Where one is close to 1, 1 minus it is rounded.
+        """
+        opened = self._open()
+        return self._summed(self._features(X, opened), opened)
 
     def measured(
         self, mean: np.ndarray, y: Any, sample_weight: Any = None, metrics: Metrics = ()
     ) -> dict[str, float]:
-        """Return what `evaluate` does, for what `forward` gives (m, outputs)."""
+        """Return what `evaluate` does, for what `mean` gives, or `forward` (m, outputs)."""
         outputs = as_outputs(self._problem, mean)
         return measured_of(self._problem, outputs, y, sample_weight, metrics)
 
     def _finite_mean(self, X: Any) -> np.ndarray:
-        """Return `_mean`, or raise `InvalidInput` where that or an output of a member is infinite.
+        """Return `mean`, or raise `InvalidInput` where that or an output of a member is infinite.
 
         Of an infinite output a probability is 1 or 0, and a rate may be 0, of which the mean tells
         nothing. So outputs are looked at themselves where features are so large that it may be.
@@ -331,11 +349,6 @@ class Ensemble:
                 for member in members:
                     refuse_overflow(member._outputs()(features[group]))
         return mean
-
-    def _mean(self, X: Any) -> np.ndarray:
-        """Return the weighted mean of what is averaged, (m, outputs)."""
-        opened = self._open()
-        return self._summed(self._features(X, opened), opened)
 
     def _features(self, X: Any, opened: _Opened) -> list[Any]:
         """Return checked features, as each of the readers has them."""
@@ -367,6 +380,18 @@ class Ensemble:
         """Return the weighted mean for checked features."""
         sums = [each.add_up(features) for each in opened.together]
         return sum(sums[1:], sums[0])
+
+    def _outputs_by_logarithms(self, features: list[Any], opened: _Opened) -> np.ndarray:
+        """Return outputs that stand for the mean of numbers that are too small for their dtype.
+
+        log sum_k weights_k p_k, of log p_k.
+        """
+        total: Any = -np.inf
+        for member, group, weight in zip(self._members, opened.groups, self._weights, strict=True):
+            if weight > 0.0:
+                found = logarithms(self._problem, member._outputs()(features[group]))
+                total = np.logaddexp(total, found + math.log(weight))
+        return as_outputs_by_logarithms(self._problem, total)
 
     def _open(self) -> _Opened:
         """Return what computes, made at the first call."""
@@ -492,6 +517,8 @@ class _Opened(NamedTuple):
     ----------
     readers
         A member for each array of features that there are to be.
+    groups
+        Which of them each member reads.
     together
         Engines, those of one target together.
     reaches
@@ -500,6 +527,7 @@ class _Opened(NamedTuple):
     """
 
     readers: list[Snapshot]
+    groups: list[int]
     together: list[SideBySide]
     reaches: dict[int, tuple[float, list[Snapshot]]]
 
@@ -508,11 +536,13 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
     """Return engines with the parameters of members; each is made once, and then predicts."""
     readers: dict[Any, tuple[int, Snapshot]] = {}
     by_target: dict[Target, list[tuple[Snapshot, int, float]]] = {}
+    group_of: list[int] = []
     for member, weight in zip(members, weights.tolist(), strict=True):
         problem, target = member.problem, choose(member.target, member.problem)[0]
         names, inputs = member.feature_names, problem.network.inputs
         key = member.view, inputs, names, problem.dtype, reader_of(target)
         group, _ = readers.setdefault(key, (len(readers), member))
+        group_of.append(group)
         by_target.setdefault(target, []).append((member, group, weight))
     threads = available_threads() if threads is None else threads
     counts = loss_row(members[0].problem.loss).targets == "counts"
@@ -524,7 +554,8 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
         seats = kind.seats(problems, threads)
         engines = [new_engine(target, problem, seats) for problem in problems]
         for engine, problem, member in zip(engines, problems, chosen, strict=True):
-            engine.load(member._parameters, start_slots(problem, member._parameters))
+            parameters = averaging_parameters(member.problem, member._parameters)
+            engine.load(parameters, start_slots(problem, parameters))
         together.append(kind(engines, groups, shares, seats, _rates if counts else None))
     reaches: dict[int, tuple[float, list[Snapshot]]] = {}
     for member, group, _ in (each for own in by_target.values() for each in own):
@@ -532,7 +563,7 @@ def _open(members: tuple[Snapshot, ...], weights: np.ndarray, threads: int | Non
             least, reading = reaches.get(group, (math.inf, []))
             reach = reach_of(member.problem, member._parameters)
             reaches[group] = min(least, reach), [*reading, member]
-    return _Opened([member for _, member in readers.values()], together, reaches)
+    return _Opened([member for _, member in readers.values()], group_of, together, reaches)
 
 
 def _rates(outputs: np.ndarray, into: np.ndarray) -> None:

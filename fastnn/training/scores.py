@@ -151,8 +151,6 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
     data
         Rows, targets and weights; w_r = 1 without weights.
     """
-    from fastnn.targets.numpy.losses import loss_of
-
     labelled = loss_row(problem.loss).targets in _LABELLED
     loss = right = total = 0.0
     for start in range(0, len(data), SCORED_ROWS):
@@ -161,7 +159,7 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
         weights = np.ones(len(outputs)) if data.weights is None else data.weights[rows]
         weight = float(row_means(weights).sum())
         total += weight
-        loss += weight * loss_of(problem, outputs, targets, weights)
+        loss += weight * _loss_of(problem, outputs, targets, weights)
         if labelled:
             hits = _hits(problem, outputs, targets)
             if weights.ndim == 1:
@@ -171,6 +169,22 @@ def scores(problem: Problem, forward: Callable[[Any], np.ndarray], data: Data) -
                 right += float((weights * hits).mean(axis=1).sum())
     found = {"loss": loss / total}
     return found | {"accuracy": right / total} if labelled else found
+
+
+def _loss_of(
+    problem: Problem, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray
+) -> float:
+    """Return the mean loss of some rows, in float64 where float32 holds no loss of finite outputs.
+
+    The square of 1e20 is none of float32's numbers.
+    """
+    from fastnn.targets.numpy.losses import loss_of
+
+    found = loss_of(problem, outputs, targets, weights)
+    if np.isfinite(found) or outputs.dtype == np.float64 or not is_finite(outputs):
+        return found
+    wide = targets.astype(np.float64) if targets.dtype.kind == "f" else targets  # else places
+    return loss_of(problem, outputs.astype(np.float64), wide, weights)
 
 
 def scores_of_each(
@@ -191,6 +205,9 @@ def scores_of_each(
         together = np.concatenate(some)
         tiled = np.tile(targets, (len(some), *[1] * (targets.ndim - 1)))
         losses = row_losses(problem, together, tiled).reshape(len(some), rows)
+        if not is_finite(losses):
+            found += [scores(problem, Outputs(each), data) for each in some]
+            continue
         own = [{"loss": weight * float(np.vdot(share, each)) / weight} for each in losses]
         if labelled:
             means = _hits(problem, together, tiled).mean(axis=1).reshape(len(some), rows)

@@ -29,7 +29,8 @@ from fastnn.training.metrics import (
 from fastnn.training.scores import Outputs, scores
 
 _BLOCK_NUMBERS = 1 << 18  # of candidates looked at together: what a second-level cache holds
-_LEAST = np.float32(np.finfo(np.float32).tiny)
+# Of outputs up to this size, which may differ by twice as much, float32 holds all probabilities.
+_FLOAT32_REACH = 40.0
 
 Scoring = str | Callable[..., Any] | None
 
@@ -71,14 +72,14 @@ class Candidates(ABC):
 
 
 class _Rows(Candidates):
-    """Of each candidate, one row of float32 numbers; a mean's loss is a sum over its numbers."""
+    """Of each candidate, one row of numbers; a mean's loss is a sum over its numbers."""
 
     def __init__(self, rows: np.ndarray, weights: np.ndarray) -> None:
         self.rows, self.weights = rows, weights  # (candidates, numbers), (numbers,) of sum 1
         self.plain = bool((weights == weights[0]).all())
 
     def nothing(self) -> np.ndarray:
-        return np.zeros(self.rows.shape[1], np.float32)
+        return np.zeros(self.rows.shape[1], self.rows.dtype)
 
     def row(self, index: int) -> np.ndarray:
         return self.rows[index]
@@ -86,7 +87,7 @@ class _Rows(Candidates):
     def losses(self, total: np.ndarray, count: int) -> np.ndarray:
         found = np.empty(len(self.rows))
         step = max(1, _BLOCK_NUMBERS // self.rows.shape[1])
-        room = np.empty((step, self.rows.shape[1]), np.float32)
+        room = np.empty((step, self.rows.shape[1]), self.rows.dtype)
         for start in range(0, len(self.rows), step):
             block = self.rows[start : start + step]
             means = np.add(block, total, out=room[: len(block)])
@@ -113,7 +114,7 @@ class _LogLoss(_Rows):
     """Numbers are probabilities of what is true; -log p."""
 
     def of_means(self, means: np.ndarray) -> None:
-        np.maximum(means, _LEAST, out=means)
+        np.maximum(means, np.finfo(means.dtype).tiny, out=means)
         np.log(means, out=means)
         np.negative(means, out=means)
 
@@ -141,9 +142,9 @@ class _Right(_Rows):
     def __init__(self, rows: np.ndarray, weights: np.ndarray, targets: np.ndarray) -> None:
         super().__init__(rows, weights)
         # What a probability is to be above: just below a half where the label is 1.
-        half = np.float32(0.5)
+        half = rows.dtype.type(0.5)
         ones = targets.reshape(-1) > 0.5
-        self.above = np.where(ones, np.nextafter(half, np.float32(0)), half)
+        self.above = np.where(ones, np.nextafter(half, rows.dtype.type(0)), half)
 
     def of_means(self, means: np.ndarray) -> None:
         np.greater(means, self.above, out=means, casting="unsafe")
@@ -178,7 +179,7 @@ class _Any(Candidates):
         self.means, self.loss = means, loss
 
     def nothing(self) -> np.ndarray:
-        return np.zeros(self.means[0].shape, np.float32)
+        return np.zeros_like(self.means[0])
 
     def row(self, index: int) -> np.ndarray:
         return self.means[index]
@@ -206,7 +207,7 @@ def candidates_of(
     """
     problem, n = problems[0], len(data)
     row, columns = loss_row(problem.loss), problem.network.outputs
-    kept = None if row.targets == "real" else np.float32  # numbers may differ by little
+    kept = None if row.targets == "real" else _dtype_of(outputs)  # numbers may differ by little
     means = (
         averaged(each, raw.reshape(n, columns).astype(kept or raw.dtype, copy=False))
         for each, raw in zip(problems, outputs, strict=True)
@@ -225,7 +226,7 @@ def candidates_of(
             _check(problem, data, scoring)
             weights = np.ones(n) if data.weights is None else row_means(data.weights)
             labels = data.targets.reshape(-1).astype(np.float64)
-            return _Any(list(means), partial(_negative_area, labels, weights))
+            return _Any(list(means), partial(_negative_area, problem, labels, weights))
     if row.targets == "real" and row.columns is None:
         y = data.targets.astype(np.float64)
         if (scoring is None and problem.loss == "mse") or (
@@ -238,18 +239,26 @@ def candidates_of(
     return _Any(list(means), _loss_function(problem, data, scoring))
 
 
+def _dtype_of(outputs: Sequence[np.ndarray]) -> type[np.floating[Any]]:
+    """Return the dtype that holds the probabilities, or rates, of outputs."""
+    sizes = (float(np.abs(each).max(initial=0.0)) for each in outputs)
+    wide = any(size > _FLOAT32_REACH for size in sizes)
+    return np.float64 if wide else np.float32
+
+
 def _true(means: Iterable[np.ndarray], count: int, kind: str, targets: np.ndarray) -> np.ndarray:
     """Return the probability of what is true in each row, (candidates, numbers)."""
-    rows = np.empty((count, targets.size), np.float32)
-    if kind == "classes":
-        places = np.arange(len(targets))
-        for index, each in enumerate(means):
+    rows: np.ndarray | None = None
+    places, ones = np.arange(len(targets)), targets.reshape(-1) > 0.5
+    for index, each in enumerate(means):
+        if rows is None:
+            rows = np.empty((count, targets.size), each.dtype)
+        if kind == "classes":
             rows[index] = each[places, targets]
-    else:
-        ones = targets.reshape(-1) > 0.5
-        for index, each in enumerate(means):
-            flat = each.reshape(-1)
-            rows[index] = np.where(ones, flat, 1.0 - flat)
+        else:
+            of_zeros, of_ones = (half.reshape(-1) for half in np.hsplit(each, 2))
+            rows[index] = np.where(ones, of_ones, of_zeros)
+    assert rows is not None, "there is a candidate"
     return rows
 
 
@@ -286,8 +295,13 @@ def _check(problem: Problem, data: Data, scoring: Any) -> tuple[Metric, ...]:
     return metrics
 
 
-def _negative_area(labels: np.ndarray, weights: np.ndarray, mean: np.ndarray) -> float:
-    return -area_of_sorted(labels, mean[:, -1], weights)
+def _negative_area(
+    problem: Problem, labels: np.ndarray, weights: np.ndarray, mean: np.ndarray
+) -> float:
+    """Return the negative area by the log odds of the second class, which do not round to 1."""
+    outputs = as_outputs(problem, mean)
+    odds = outputs[:, -1] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0]
+    return -area_of_sorted(labels, odds, weights)
 
 
 def _loss_function(problem: Problem, data: Data, scoring: Scoring) -> Callable[..., float]:

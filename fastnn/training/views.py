@@ -12,7 +12,7 @@ from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.inputs.arrays import as_table, numbers_anywhere
 from fastnn.inputs.frames import Frame, check_names, feature_names
 from fastnn.inputs.npy_files import open_npy
-from fastnn.inputs.sparse_rows import is_sparse
+from fastnn.inputs.sparse_rows import as_compressed, is_sparse
 from fastnn.inputs.table_files import TableRows, of_table
 
 # None: X as it is. A name: X is a mapping, and this is its key. Else columns of X, which is one
@@ -137,7 +137,7 @@ def seen(X: Any, view: View, what: str = "X") -> Any:
         return table.chosen(view)
     chosen = slice(view.start, view.stop) if isinstance(view, range) else list(view)
     if is_sparse(table):
-        return table.tocsr()[:, chosen]
+        return as_compressed(table).tocsr()[:, chosen]
     return table[:, chosen]
 
 

@@ -378,22 +378,27 @@ class TabularEstimator(BaseEstimator):
         return float(scorer(self._answering(mean), X, y, **given))
 
     def _mean(self, coded: Coded) -> np.ndarray:
-        """Return what the members give on average, (m, outputs), for coded rows."""
-        return self.ensemble_.forward(self._features(coded))
+        """Return what the members give on average for coded rows, as `fastnn.Ensemble.mean`."""
+        return self.ensemble_.mean(self._features(coded))
 
     def _features(self, coded: Coded) -> dict[str, Any]:
         """Return what members read of coded rows, by name."""
         return {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
 
     def measured(self, mean: np.ndarray, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
-        """Return loss, accuracy and metrics of what `forward` gives, and places of classes (m,)."""
+        """Return loss, accuracy and metrics of what `mean` gives, and places of classes (m,)."""
         return self.ensemble_.measured(mean, places, metrics=metrics)
+
+    def mean(self, X: Any) -> np.ndarray:
+        """Return for X what `measured` takes, as `fastnn.Ensemble.mean` gives it."""
+        check_is_fitted(self)
+        return self._mean(self._read(X))
 
     @explained
     def forward(self, X: Any) -> np.ndarray:
         """Return what the members give on average, (m, outputs), for X."""
         check_is_fitted(self)
-        return self._mean(self._read(X))
+        return self.ensemble_.forward(self._features(self._read(X)))
 
     def _read(self, X: Any) -> Coded:
         """Return X as numbers and codes, or say what reads files where this model is one of those.
@@ -427,7 +432,7 @@ class TabularEstimator(BaseEstimator):
                 )
             coded, y, weights = self._kept
             self._importances = importances(
-                self._fields, coded, lambda each: self._loss(self._mean(each), y, weights)
+                self._fields, coded, lambda each: self._relative_loss(self._mean(each), y, weights)
             )
         return self._importances.copy()
 
@@ -498,6 +503,10 @@ class TabularEstimator(BaseEstimator):
     @abstractmethod
     def _answering(self, mean: np.ndarray) -> Any:
         """Return an estimator that predicts what a mean says, whatever it is asked."""
+
+    def _relative_loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        """Return the loss of a mean in a unit in which it does not overflow."""
+        return self._loss(mean, y, weights)
 
     @abstractmethod
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:

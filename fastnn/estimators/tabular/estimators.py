@@ -24,6 +24,7 @@ from fastnn.estimators.tabular.scorers import (
     shares_of,
 )
 from fastnn.estimators.weights import weights_of
+from fastnn.tabular.deviations import in_deviations, of_deviations
 from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
@@ -178,13 +179,13 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     @explained
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable label of each row of X, (m,)."""
-        mean = self.forward(X)
+        mean = self.mean(X)
         return self.classes_[most_of(mean)]
 
     @explained
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return the probabilities of `classes_`, (m, classes)."""
-        return shares_of(self.forward(X))
+        return shares_of(self.mean(X))
 
     @explained
     def predict_log_proba(self, X: Any) -> np.ndarray:
@@ -240,7 +241,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
     def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
         outputs = outputs.astype(np.float64).reshape(len(outputs), -1)
         if outputs.shape[1] == 1:
-            return 1.0 / (1.0 + np.exp(np.minimum(-outputs, 700.0)))
+            return 1.0 / (1.0 + np.exp(np.minimum(np.hstack([outputs, -outputs]), 700.0)))
         found = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         return found / found.sum(axis=1, keepdims=True)
 
@@ -369,8 +370,8 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
 
     def _numbers(self, mean: np.ndarray) -> np.ndarray:
         """Return numbers in the units of y."""
-        found = mean.reshape(len(mean)).astype(np.float64) * self._scale + self._center
-        return np.clip(found, *self._range)
+        outputs = mean.reshape(len(mean)).astype(np.float64)
+        return np.clip(of_deviations(outputs, self._center, self._scale), *self._range)
 
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
         numbers = self._encode(y)
@@ -401,7 +402,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         return numbers
 
     def _standard(self, targets: np.ndarray) -> np.ndarray:
-        return (targets - self._center) / self._scale
+        return in_deviations(targets, self._center, self._scale)
 
     def _mean_of(self, outputs: np.ndarray) -> np.ndarray:
         return outputs
@@ -410,8 +411,11 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         return AnsweringRegressor(self._numbers(mean))
 
     def _loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
-        errors = (self._numbers(mean) - self._encode(y)) / self._scale
-        return float(np.sqrt(np.average(errors**2, weights=weights))) * self._scale
+        return self._relative_loss(mean, y, weights) * self._scale
+
+    def _relative_loss(self, mean: np.ndarray, y: Any, weights: Any) -> float:
+        errors = in_deviations(self._numbers(mean), self._encode(y), self._scale)
+        return float(np.sqrt(np.average(errors**2, weights=weights)))
 
     def _targets_to_plain(self) -> dict[str, Any]:
         return {"center": self._center, "scale": self._scale, "range": list(self._range)}

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.inputs.sparse_rows import as_compressed
 from fastnn.tabular.table import Matrix, Table, counted, listed
 from fastnn.tabular.words import exact
 
@@ -207,7 +208,7 @@ def _sparse(name: str, content: bytes, y: np.ndarray | None) -> Matrix:
     from scipy.sparse import csr_array, load_npz
 
     try:
-        X = csr_array(load_npz(io.BytesIO(content)))
+        X = csr_array(as_compressed(load_npz(io.BytesIO(content)).tocoo()))
     except (ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise _damaged(name, error) from error
     X.sum_duplicates()
