@@ -161,6 +161,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     # What a fit leaves, for the type checker.
     _trainer: Trainer
+    _rated: tuple[float, tuple[Any, ...]] | None = None  # `_rates` of the last call
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]
@@ -225,6 +226,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 fits.append(self._fit_once(rows, held_out, task, random, hooks))
             fit = min(fits, key=lambda each: each.monitor.rank)
             self._take(fit, first)
+            self._rated = self._rates(task)
         if self.batch_size != "auto" and self.batch_size > fit.rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
@@ -292,12 +294,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             trainer.rate_factor = self._rate_factor(task)
         else:
             trainer = self._trainer_now()
-            changed = {
-                name: value for name, value in settings.items() if getattr(trainer, name) != value
-            }
-            factor = trainer.rate_factor
-            trainer.set(**changed)
-            trainer.rate_factor = factor
+            self._go_on_with(trainer, settings, self._rates(task))
             penalty = penalty_of(trainer.problem, self._parameters())
         metrics: tuple[MetricName, ...] = ()
         validation, score_of = None, None
@@ -384,6 +381,25 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         The engine takes their mean, which an optimizer that divides by their size does not notice.
         """
         return float(task.summed) if self.optimizer is None and self.solver == "sgd" else 1.0
+
+    def _rates(self, task: Task) -> tuple[float, tuple[Any, ...]]:
+        """Return `_rate_factor`, and the parameters that decide on rates."""
+        return self._rate_factor(task), (
+            self.optimizer, self.solver, self.schedule, self.learning_rate, self.learning_rate_init,
+        )  # fmt: skip
+
+    def _go_on_with(
+        self, trainer: Trainer, settings: dict[str, Any], rates: tuple[float, tuple[Any, ...]]
+    ) -> None:
+        """Have a trainer go on under these settings, where `_rated` was what `rates` is now.
+
+        What "adaptive" or a callback has made of the rate stays while nobody asks for another.
+        """
+        before, factor = self._rated or rates, trainer.rate_factor
+        trainer.set(**{name: new for name, new in settings.items() if getattr(trainer, name) != new})
+        trainer.rate_factor = factor if rates == before else rates[0]
+        if rates[0] != before[0]:  # so that a velocity goes on with steps as long as they were
+            trainer.scale_state(before[0] / rates[0])
 
     def _monitor(
         self,
@@ -499,6 +515,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             trainer.set(optimizer=replace(trainer.optimizer, learning_rate=rate))
         if self.x_scaling_ is not None:
             trainer.set_parameters(self._folded())
+        trainer.rate_factor = self._trainer.rate_factor
         return trainer
 
     @classmethod
@@ -554,12 +571,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         sizes = [W.shape[1] for W, *_ in parameters[:-1]]
         inputs = len(parameters[0][0])
         network = network_of(inputs, sizes, self.activation, self.dropout, outputs)
-        settings = self._settings(
-            1 if self.batch_size == "auto" else self.batch_size,
-            None,
-            Task(network, loss, True, False),
-        )
+        task = Task(network, loss, True, False)
+        size = 1 if self.batch_size == "auto" else self.batch_size
+        settings = self._settings(size, None, task)
         trainer = self._new_trainer(parameters, dtype=parameters[0][0].dtype, **settings)
+        trainer.rate_factor, self._rated = self._rate_factor(task), self._rates(task)
         for name, value in shown(trainer, (None, None)).items():
             setattr(self, name, value)
 
