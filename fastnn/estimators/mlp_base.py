@@ -33,8 +33,8 @@ from fastnn.estimators.base import (
     train,
 )
 from fastnn.estimators.description import (
+    HIDDEN_ACTIVATIONS,
     EpochScaling,
-    HiddenActivationName,
     draw_parameters,
     hidden_sizes,
     network_of,
@@ -121,7 +121,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(get_args(HiddenActivationName))), list, tuple, callable],
+        "activation": HIDDEN_ACTIVATIONS,
         "solver": [StrOptions(set(get_args(Solver)))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -396,7 +396,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         What "adaptive" or a callback has made of the rate stays while nobody asks for another.
         """
         before, factor = self._rated or rates, trainer.rate_factor
-        trainer.set(**{name: new for name, new in settings.items() if getattr(trainer, name) != new})
+        changed = {name for name, new in settings.items() if getattr(trainer, name) != new}
+        trainer.set(**{name: settings[name] for name in changed})
         trainer.rate_factor = factor if rates == before else rates[0]
         if rates[0] != before[0]:  # so that a velocity goes on with steps as long as they were
             trainer.scale_state(before[0] / rates[0])
