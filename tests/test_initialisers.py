@@ -257,11 +257,9 @@ def masked(generator, n_in, n_out):
     return np.ma.masked_less(generator.normal(size=(n_in, n_out)), 0.5)
 
 
-@pytest.mark.parametrize(
-    "init", [masked, lambda *shape: masked(*shape).tolist(), lambda *shape: [*masked(*shape)]]
-)
+@pytest.mark.parametrize("init", [masked, lambda *shape: [*masked(*shape)]])
 def test_masked_first_weights_are_refused(init):
-    with pytest.raises(InvalidInput, match="(?s)init of Dense layer 0 must return .*masked|real"):
+    with pytest.raises(InvalidInput, match="init of Dense layer 0 must return .* masked"):
         weights(init)
     with pytest.raises(InvalidInput, match="bias_init of Dense layer 0 .* masked"):
         first_bias(lambda generator, k, n: masked(generator, 1, n)[0])

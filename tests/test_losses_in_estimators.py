@@ -66,7 +66,7 @@ def test_regressors_learn_by_a_loss_with_a_parameter_and_by_a_formula(loss):
 @pytest.mark.parametrize("loss", CLASSIFICATIONS, ids=repr)
 def test_classifiers_learn_by_a_loss_with_a_parameter_and_by_a_formula(loss):
     for model in (network(MLPClassifier, loss), linear(SGDClassifier, loss)):
-        assert model.fit(X, LABELS).score(X, LABELS) > 0.9
+        assert model.fit(X, LABELS).score(X, LABELS) > 0.8
         again = clone(model).fit(X, LABELS)
         assert np.array_equal(again.predict(X), model.predict(X))
 
@@ -103,18 +103,16 @@ def test_estimators_with_a_formula_are_shown_in_notebooks(model):
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [(None, "NoneType None.*did it forget to return"), (np.array([0.5, 0.6]), r"ndarray array\("),
+    [(None, "NoneType None"), (np.array([0.5, 0.6]), r"ndarray array\("),
      (np.array([0.5]), r"ndarray array\("), ([0.5], "list"), ("0.5", "str '0.5'"), ({}, "dict"),
-     (0.5 + 0j, "complex"), (np.complex128(1), "complex128"), (np.ma.masked, "masked"),
+     (0.5 + 0j, "complex"), (np.complex128(1), "complex128"), (np.ma.masked, "MaskedConstant masked"),
      (10**400, "int 1000"), (np.float32("nan"), "nan"), (float("nan"), "nan")],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor])
 def test_a_score_that_is_no_number_is_refused_as_such(kind, given, text):
     y = NUMBERS if kind in (MLPRegressor, SGDRegressor) else LABELS
     model = kind(early_stopping=True, max_iter=3, target="numpy", scoring=lambda *_: given)
-    with pytest.raises(
-        InvalidInput, match=f"scoring=<.*> gave {text}.*a number for every epoch|{text}"
-    ):
+    with pytest.raises(InvalidInput, match=f"scoring=<.*> gave {text}.*a number for every epoch"):
         model.fit(X, y)
     assert not hasattr(model, "n_features_in_")
 
