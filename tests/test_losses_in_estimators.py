@@ -105,7 +105,8 @@ def test_estimators_with_a_formula_are_shown_in_notebooks(model):
     ("given", "text"),
     [(None, "NoneType None"), (np.array([0.5, 0.6]), r"ndarray array\("),
      (np.array([0.5]), r"ndarray array\("), ([0.5], "list"), ("0.5", "str '0.5'"), ({}, "dict"),
-     (0.5 + 0j, "complex"), (np.complex128(1), "complex128"), (np.ma.masked, "MaskedConstant masked"),
+     (0.5 + 0j, "complex"), (np.complex128(1), "complex128"),
+     (np.ma.masked, "MaskedConstant masked"),
      (10**400, "int 1000"), (np.float32("nan"), "nan"), (float("nan"), "nan")],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, SGDClassifier, SGDRegressor])
