@@ -50,6 +50,15 @@ def test_a_function_that_returns_a_number_is_a_constant():
         (lambda z: np.where(z > 0, z, 0), "where(z > 0, z, 0)"),
         (lambda z: np.where(np.logical_and(z > 0, z < 1), z, 0), "where((z > 0) & (z < 1), z, 0)"),
         (lambda z: np.clip(z, -1, 1), "minimum(maximum(z, -1), 1)"),
+        (lambda z: np.clip(z, a_min=-1, a_max=1), "minimum(maximum(z, -1), 1)"),
+        (lambda z: np.clip(a=z, a_min=-1, a_max=1), "minimum(maximum(z, -1), 1)"),
+        (lambda z: np.clip(z, min=-1, max=1), "minimum(maximum(z, -1), 1)"),
+        (lambda z: np.clip(z, -1, a_max=1, out=None), "minimum(maximum(z, -1), 1)"),
+        (lambda z: np.clip(z, None, 1), "minimum(z, 1)"),
+        (lambda z: np.clip(z, -1, None), "maximum(z, -1)"),
+        (lambda z: np.clip(z, max=1), "minimum(z, 1)"),
+        (lambda z: pow(z, 3), "z**3"),
+        (lambda z: pow(2, z, None), "2**z"),
         (lambda z: np.float64(2) * z + np.float32(3), "2*z + 3"),
         (lambda z: np.array(2.0) * z, "2*z"),
         (lambda z: np.where(np.float64(2) < z, 1, 0), "where(z > 2, 1, 0)"),
@@ -195,3 +204,32 @@ def test_a_branch_on_a_call_that_can_be_traced_asks_for_where():
         trace(huber)
     with pytest.raises(InvalidInput, match=r"use maximum\(a, b\)"):
         trace(lambda z: max(z, 0))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda z: np.array(z), "a.* number.*, but z has no value yet; use"),
+        (lambda z: np.array(z, copy=True), "a.* number.*, but z has no value yet; use"),
+        (lambda z: np.array(z > 0), "a.* number.*, but z > 0 has no value yet; use"),
+        (lambda z: pow(z, 2, 5), r"pow of z cannot take a modulus, .* use x\*\*n"),
+        (lambda z: np.clip(z, 0, 1, min=0), "clip has two values of a_min here; leave one"),
+        (lambda z: np.clip(z, 0, 1, np.zeros(1)), "clip cannot take out here; leave it out"),
+        (lambda z: np.maximum(z, 0, where=True), r"cannot take where here; use where\(condition"),
+    ],
+)
+def test_calls_that_are_no_formula_are_refused_by_what_they_are_and_what_to_write(
+    function, message
+):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        trace(function)
+    assert "_no_number" not in str(caught.value) and "locals" not in str(caught.value)
+
+
+def test_vectors_are_clipped_number_by_number_with_either_bound_alone():
+    def loss(outputs, targets):
+        return np.mean(a=np.clip(outputs, None, np.array([1.0, 2.0])) - targets)
+
+    formula = graph.custom.custom_loss(loss, 2)
+    outputs, targets = np.array([[0.0, 5.0]]), np.array([[1.0, 1.0]])
+    assert formula.evaluate(outputs, targets).tolist() == [0.0]

@@ -251,3 +251,17 @@ def test_files_keep_how_biases_start_and_earlier_ones_have_zeros():
     for layer in kept["layers"]:
         del layer["bias_init"]
     assert network_from_dict(kept) == Network(3, [Dense(4), Dense(3), Dense(2)])
+
+
+def masked(generator, n_in, n_out):
+    return np.ma.masked_less(generator.normal(size=(n_in, n_out)), 0.5)
+
+
+@pytest.mark.parametrize("init", [masked, lambda *shape: [*masked(*shape)]])
+def test_masked_first_weights_are_refused(init):
+    with pytest.raises(InvalidInput, match="init of Dense layer 0 must return .* masked"):
+        weights(init)
+    with pytest.raises(InvalidInput, match="bias_init of Dense layer 0 .* masked"):
+        first_bias(lambda generator, k, n: masked(generator, 1, n)[0])
+    unmasked = weights(lambda *shape: np.ma.array(np.ones(shape[1:])))
+    assert np.array_equal(unmasked, np.ones((3, 2)))

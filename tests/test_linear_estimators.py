@@ -624,6 +624,10 @@ def half_square(output, target):
     return (output - target) ** 2 / 2
 
 
+def half_square_of_labels(output, target):
+    return (output - (2 * target - 1)) ** 2 / 2
+
+
 @pytest.mark.parametrize("classes", [None, 2, 3])
 def test_a_user_defined_loss_trains_as_the_same_one_by_its_name(classes):
     generator = np.random.default_rng(4)
@@ -632,12 +636,13 @@ def test_a_user_defined_loss_trains_as_the_same_one_by_its_name(classes):
     y = X @ [1.0, -2.0, 0.5] if classes is None else generator.integers(0, classes, 90)
     settings = {"learning_rate": "constant", "random_state": 0, "target": "numpy", "max_iter": 9}
     settings["tol"] = None
-    own, named = (kind(loss=loss, **settings).fit(X, y) for loss in (half_square, "squared_error"))
+    formula = half_square if classes is None else half_square_of_labels
+    own, named = (kind(loss=loss, **settings).fit(X, y) for loss in (formula, "squared_error"))
     np.testing.assert_allclose(own.coef_, named.coef_, rtol=1e-12)
     for model in (own, named):
         model.partial_fit(X, y)
     np.testing.assert_allclose(own.coef_, named.coef_, rtol=1e-12)
     assert np.array_equal(pickle.loads(pickle.dumps(own)).predict(X), named.predict(X))
-    assert own.to_trainer().loss != "mse" and own.get_params()["loss"] is half_square
+    assert own.to_trainer().loss != "mse" and own.get_params()["loss"] is formula
     with pytest.raises(InvalidInput, match="two variables, the output and the target, not 1"):
         kind(loss=lambda output: output, **settings).fit(X, y)

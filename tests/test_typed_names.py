@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from fastnn.estimators import linear_losses, mlp
+from fastnn.estimators import description, linear_losses
 from fastnn.initializers import INITIALISERS, InitialiserName
 from fastnn.inputs.problem import DTYPES, PRECISIONS, DtypeName, Precision
 from fastnn.rules.table import ACTIVATIONS, LOSSES, ActivationName, LossName
@@ -24,7 +24,10 @@ PAIRS = {
         linear_losses.LinearLossName,
         {**LOSSES, **linear_losses.PLAIN_LOSSES, **linear_losses.WITH_EPSILON},
     ),
-    "losses of regressors": (mlp.RegressionLossName, {"squared_error", *mlp.REGRESSIONS}),
+    "losses of regressors": (
+        description.RegressionLossName,
+        ["squared_error", *(k for k, row in LOSSES.items() if row.targets in ("real", "counts"))],
+    ),
 }
 
 

@@ -114,7 +114,8 @@ def estimators() -> None:
     MLPClassifier((16,), "logistic", solver="sgd", learning_rate="adaptive", loss="log_loss")
     MLPClassifier(16, ["relu", scaled_tanh], batch_size="auto", class_weight="balanced")
     MLPClassifier(optimizer=Adam(), schedule=schedules.Constant(0.1), dtype=np.float32)
-    MLPRegressor("squared_error", loss=Huber(0.1))  # type: ignore[misc, arg-type]
+    MLPRegressor("squared_error", loss=Huber(0.1))  # type: ignore[misc]
+    MLPRegressor(loss=Huber(0.1))
     MLPRegressor(loss=Quantile(0.9), scoring="r2", target="auto")
     SGDClassifier("hinge", penalty="elasticnet", learning_rate="optimal", class_weight={0: 2.0})
     SGDRegressor(Huber(0.1), penalty=None, random_state=0)

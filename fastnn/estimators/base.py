@@ -24,6 +24,7 @@ from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in, refuse_unordered
 from fastnn.estimators.scoring import check_name
+from fastnn.graph import Expression
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.data import IN_VALIDATION, check_targets
 from fastnn.inputs.frames import frame_of
@@ -79,6 +80,16 @@ class NonFiniteParameters(Diverged, ValueError):
 
 class LearningWarning(TrainingWarning, ConvergenceWarning):
     """A fit that learnt nothing: fastnn's warning, and the one that scikit-learn's users know."""
+
+
+class _Written:
+    """Something that shows as a text does without its quotes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 class TrainedEstimator(BaseEstimator):
@@ -171,6 +182,18 @@ class TrainedEstimator(BaseEstimator):
             if isinstance(value, Trainer) or (name.endswith("_") and isinstance(value, list)):
                 found.__dict__[name] = copy.copy(value)
         return found
+
+    def _get_params_html(self, *args: Any, **options: Any) -> Any:
+        """Return parameters for notebooks, where scikit-learn compares them as arrays.
+
+        A formula, which is none, is shown as it is written. Older versions do not call this.
+        """
+        formulas = {k: v for k, v in vars(self).items() if isinstance(v, Expression)}
+        if not formulas:
+            return super()._get_params_html(*args, **options)
+        other = copy.copy(self)
+        other.__dict__.update({name: _Written(repr(value)) for name, value in formulas.items()})
+        return other._get_params_html(*args, **options)
 
     def _validate_params(self) -> None:
         """Raise for parameters that cannot be, as scikit-learn does; such that were fine are so.

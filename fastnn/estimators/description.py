@@ -6,20 +6,43 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from operator import index
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
+from sklearn.utils._param_validation import StrOptions
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.graph import Expression
+from fastnn.graph.custom import (
+    LOSS_KINDS,
+    AnyActivation,
+    CustomActivation,
+    CustomLoss,
+    CustomRowLoss,
+)
+from fastnn.layers import rule_of
+from fastnn.losses import KINDS, ParametricLoss
 from fastnn.network import Dense, Dropout, Network
-from fastnn.rules.table import ActivationName
+from fastnn.rules.table import LOSSES, ActivationName, LossName
 from fastnn.schedules import Schedule
 
 # scikit-learn's names of what has another one here.
 ACTIVATIONS = {"logistic": "sigmoid"}
 HiddenActivationName = Literal[ActivationName, "logistic"]
-HiddenActivation = HiddenActivationName | Callable[[Any], Any]
-REGRESSION_LOSSES = {"squared_error": "mse"}
+HiddenActivation = HiddenActivationName | AnyActivation
+ClassificationLossName = Literal[LossName, "log_loss"]
+RegressionLossName = Literal[
+    "squared_error", "mse", "mae", "huber", "poisson", "quantile", "epsilon_insensitive",
+    "squared_epsilon_insensitive",
+]  # fmt: skip
+UserDefinedLoss = Callable[[Any, Any], Any] | Expression | CustomLoss | CustomRowLoss
+ClassificationLoss = ClassificationLossName | ParametricLoss | UserDefinedLoss
+RegressionLoss = RegressionLossName | ParametricLoss | UserDefinedLoss
+# The constraint of the activation of hidden layers, as scikit-learn writes one.
+HIDDEN_ACTIVATIONS: list[Any] = [
+    StrOptions(set(get_args(HiddenActivationName))), list, tuple, callable, Expression,
+    CustomActivation,
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +90,28 @@ class PowerScaling(Schedule):
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
         return self.rate / (self.done + steps + 1.0) ** self.power
+
+
+def losses_without_name(*targets: str) -> list[Any]:
+    """Return the constraints of losses of such targets that have a parameter or are user-defined.
+
+    >>> from fastnn import Huber, Margin
+    >>> Huber in losses_without_name("real"), Margin in losses_without_name("real")
+    (True, False)
+    """
+    kinds = (kind for kind in KINDS if kind().row.targets in targets)
+    return [*kinds, callable, Expression, *LOSS_KINDS]
+
+
+CLASSIFICATION_LOSSES = [
+    StrOptions(set(get_args(ClassificationLossName))), *losses_without_name("binary", "real"),
+]  # fmt: skip
+REGRESSION_LOSSES = [StrOptions(set(get_args(RegressionLossName))), *losses_without_name("real")]
+
+
+def loss_of(loss: Any, outputs: int) -> Any:
+    """Return a loss as a Trainer of so many outputs has it."""
+    return loss if isinstance(loss, KINDS) else rule_of("loss", loss, LOSSES, outputs)
 
 
 def hidden_sizes(sizes: Any) -> list[int]:

@@ -17,8 +17,6 @@ from sklearn.utils.multiclass import (
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.files import opened
-from fastnn.rules.table import loss_row
-from fastnn.training.trainer import Trainer
 
 _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
@@ -258,11 +256,11 @@ class Labels:
             return coded
         return coded[:, None] == (1 if self.kind == "binary" else np.arange(len(self.classes)))
 
-    def found(self, scores: np.ndarray, threshold: float = 0.0) -> np.ndarray:
+    def found(self, scores: np.ndarray, threshold: float | np.ndarray = 0.0) -> np.ndarray:
         """Return what scores (n, outputs) mean: places in `classes` (n,), or labels, bool.
 
         The largest of several classes; of two, and of each of several labels, whether the score is
-        above `threshold`.
+        above `threshold`, one number or one for each output.
         """
         if self.kind == "multilabel":
             return scores > threshold
@@ -272,7 +270,7 @@ class Labels:
             return np.zeros(len(scores), np.int64)
         return (scores[:, 0] > threshold).astype(np.int64)
 
-    def decode(self, scores: np.ndarray, threshold: float = 0.0) -> Any:
+    def decode(self, scores: np.ndarray, threshold: float | np.ndarray = 0.0) -> Any:
         """Return the labels that scores (n, outputs) mean, as they came; see `found`."""
         found = self.found(scores, threshold)
         if self.kind != "multilabel":
@@ -302,8 +300,3 @@ class Labels:
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
                 f"'y' has {classes}."
             )
-
-
-def threshold_of(trainer: Trainer) -> float:
-    """Return above which output a label is there: half way between the targets, 0 in log odds."""
-    return 0.5 if loss_row(trainer.loss).targets == "real" else 0.0

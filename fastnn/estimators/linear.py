@@ -49,7 +49,7 @@ from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import are_now, inside, numbers_outside, outside
-from fastnn.inputs.arrays import refuse_apparent_numbers
+from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
@@ -628,6 +628,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         """
         if coef_init is None and intercept_init is None:
             return None
+        refuse_masked(coef_init, "coef_init")
+        refuse_masked(intercept_init, "intercept_init")
         outputs = self._outputs()
         W, b = np.zeros((features, outputs), dtype), np.zeros(outputs, dtype)
         if coef_init is not None:
@@ -636,12 +638,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             if outputs == 1:
                 coef = coef.ravel()[None]
             if coef.shape != (outputs, features):
-                what = (
-                    "``coef_`` does not match dataset. "
-                    if outputs > 1
-                    else "coef_init does not match dataset."
-                )
-                raise ValueError(f"Provided {what}")
+                what, end = ("``coef_``", " ") if outputs > 1 else ("coef_init", "")
+                raise ValueError(f"Provided {what} does not match dataset.{end}")
             W = coef.T
         if intercept_init is not None:
             b = _floating(intercept_init, dtype)

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from sklearn.utils._param_validation import StrOptions
 
+from fastnn.estimators.description import UserDefinedLoss, losses_without_name
 from fastnn.losses import (
-    KINDS,
     EpsilonInsensitive,
     Huber,
     Margin,
@@ -18,6 +18,7 @@ from fastnn.rules import table
 from fastnn.rules.table import LossName
 
 LinearLossName = Literal[LossName, "log_loss", "squared_error"]
+LinearLoss = LinearLossName | ParametricLoss | UserDefinedLoss
 # Those of `WITH_EPSILON` have a parameter.
 PLAIN_LOSSES: dict[str, ParametricLoss | str] = {
     "hinge": Margin(1.0),
@@ -46,8 +47,4 @@ def losses_of(*targets: str) -> list[Any]:
     names = {name for name, row in table.LOSSES.items() if row.targets in targets}
     theirs = {"squared_error": "real", "log_loss": "binary"}
     names |= {name for name, kind in theirs.items() if kind in targets}
-    return [
-        StrOptions(names),
-        *(kind for kind in KINDS if kind().row.targets in targets),
-        callable,
-    ]
+    return [StrOptions(names), *losses_without_name(*targets)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.sparse import issparse
@@ -15,31 +15,25 @@ from sklearn.utils.multiclass import type_of_target
 
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
+from fastnn.estimators import description
 from fastnn.estimators.base import Rows, fitting, keep, refuse_negative_counts
-from fastnn.estimators.description import HiddenActivation
+from fastnn.estimators.description import ClassificationLoss, HiddenActivation, RegressionLoss
 from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
-from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text, threshold_of
+from fastnn.estimators.label_losses import check_loss, threshold_of
+from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
 from fastnn.inputs.problem import Dtype, Precision
-from fastnn.layers import rule_of
-from fastnn.losses import Quantile
 from fastnn.optimizers import Optimizer
-from fastnn.rules.table import LOSSES, LossName, loss_row
+from fastnn.rules.table import loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 from fastnn.training.metrics import MetricName
 from fastnn.training.scores import refuse_overflow
 from fastnn.training.trainer import Trainer
 
-REGRESSIONS = {name for name, row in LOSSES.items() if row.targets in ("real", "counts")}
-ClassificationLossName = Literal[LossName, "log_loss"]
-RegressionLossName = Literal[
-    "squared_error", "mse", "mae", "huber", "poisson", "quantile", "epsilon_insensitive",
-    "squared_epsilon_insensitive",
-]  # fmt: skip
 PROBABILISTIC = ("log_loss", "softmax_cross_entropy", "binary_cross_entropy")
 
 
@@ -112,9 +106,10 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         Of "lbfgs": not used.
     loss
         "log_loss": "softmax_cross_entropy" for more than two classes, otherwise
-        "binary_cross_entropy". Or another from `fastnn.rules.table.LOSSES`, or a function as for
-        `fastnn.Trainer`: those of binary labels tell each class from the rest, and losses of
-        numbers have 0 and 1 as targets.
+        "binary_cross_entropy". Or another from `fastnn.rules.table.LOSSES`, a `fastnn.Huber` or its
+        like, or a function or formula as for `fastnn.Trainer`: those of binary labels tell each
+        class from the rest, and losses of numbers have 0 and 1 as targets. A label is there where
+        a user-defined loss is smaller for 1 than for 0; one that does not tell them is refused.
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
         several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They
@@ -183,7 +178,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions(set(get_args(ClassificationLossName))), Quantile, callable],
+        "loss": description.CLASSIFICATION_LOSSES,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
 
@@ -213,7 +208,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
-        loss: ClassificationLossName | Quantile | Callable[[Any, Any], Any] = "log_loss",
+        loss: ClassificationLoss = "log_loss",
         class_weight: Literal["balanced"] | dict[Any, float] | list[Any] | None = None,
         dropout: float | Sequence[float] = 0.0,
         optimizer: Optimizer | None = None,
@@ -298,7 +293,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
         raw = self._outputs_of(X)
-        return self._labels.decode(raw, threshold_of(self._trainer))
+        return self._labels.decode(raw, threshold_of(self._trainer.loss, self._labels.kind))
 
     def _check_probabilistic(self) -> bool:
         if self.loss not in PROBABILISTIC:
@@ -362,8 +357,8 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
                 "has several labels a row; use loss='log_loss'"
             )
         outputs = max(2, len(labels.classes)) if classes else labels.outputs
-        if not isinstance(loss, Quantile):
-            loss = rule_of("loss", loss, LOSSES, outputs)
+        loss = description.loss_of(loss, outputs)
+        check_loss(loss, labels.kind)
         return loss, outputs
 
     def _coded(self, y: Any) -> np.ndarray:
@@ -389,7 +384,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         labels = self._labels
         right = labels.coded(rows.y)
         return lambda trainer: accuracy(
-            labels.found(trainer.forward(X), threshold_of(trainer)) == right,
+            labels.found(trainer.forward(X), threshold_of(trainer.loss, labels.kind)) == right,
             rows.sample_weight,
         )
 
@@ -420,8 +415,9 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     ----------
     loss
         "squared_error", sum (y - p)^2 / 2; "poisson", of rates exp(z), for counts y of at least 0;
-        another loss of numbers: "mae", "huber", "quantile", a `fastnn.Quantile`; or a function as
-        for `fastnn.Trainer`.
+        another loss of numbers: "mae", "huber", "quantile", a `fastnn.Quantile` or its like, in
+        units of y or, with `standardize`, of standardized y; or a function or formula as for
+        `fastnn.Trainer`.
     hidden_layer_sizes
         Units of each hidden layer, such as (100,) or (64, 32); () for none.
     activation
@@ -529,12 +525,12 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions(set(get_args(RegressionLossName))), Quantile, callable],
+        "loss": description.REGRESSION_LOSSES,
     }
 
     def __init__(
         self,
-        loss: RegressionLossName | Quantile | Callable[[Any, Any], Any] = "squared_error",
+        loss: RegressionLoss = "squared_error",
         hidden_layer_sizes: int | Sequence[int] | np.ndarray = (100,),
         activation: HiddenActivation | Sequence[HiddenActivation] = "relu",
         *,
@@ -655,9 +651,7 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     def _loss_and_outputs(self, y: Any) -> tuple[Any, int]:
         outputs = 1 if y.ndim == 1 else y.shape[1]
         loss = "mse" if isinstance(self.loss, str) and self.loss == "squared_error" else self.loss
-        if not isinstance(loss, Quantile):
-            loss = rule_of("loss", loss, LOSSES, outputs)
-        return loss, outputs
+        return description.loss_of(loss, outputs), outputs
 
     def _coded(self, y: Any) -> np.ndarray:
         found: np.ndarray = y.reshape(len(y), -1)

@@ -33,8 +33,8 @@ from fastnn.estimators.base import (
     train,
 )
 from fastnn.estimators.description import (
+    HIDDEN_ACTIVATIONS,
     EpochScaling,
-    HiddenActivationName,
     draw_parameters,
     hidden_sizes,
     network_of,
@@ -43,6 +43,7 @@ from fastnn.estimators.files import window_of
 from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
+from fastnn.estimators.rates import Rates, go_on_with
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
 from fastnn.estimators.weights import check_penalty
@@ -124,7 +125,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(get_args(HiddenActivationName))), list, tuple, callable],
+        "activation": HIDDEN_ACTIVATIONS,
         "solver": [StrOptions(set(get_args(Solver)))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -164,6 +165,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     # What a fit leaves, for the type checker.
     _trainer: Trainer
+    _rated: Rates | None = None  # of the last call
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]
@@ -228,6 +230,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 fits.append(self._fit_once(rows, held_out, task, random, hooks))
             fit = min(fits, key=lambda each: each.monitor.rank)
             self._take(fit, first)
+            self._rated = self._rates(task)
         if self.batch_size != "auto" and self.batch_size > fit.rows:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be "
@@ -296,12 +299,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             trainer.rate_factor = self._rate_factor(task)
         else:
             trainer = self._trainer_now()
-            changed = {
-                name: value for name, value in settings.items() if getattr(trainer, name) != value
-            }
-            factor = trainer.rate_factor
-            trainer.set(**changed)
-            trainer.rate_factor = factor
+            go_on_with(trainer, settings, self._rated, self._rates(task))
             penalty = penalty_of(trainer.problem, self._parameters())
         metrics: tuple[MetricName, ...] = ()
         validation, score_of = None, None
@@ -388,6 +386,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         The engine takes their mean, which an optimizer that divides by their size does not notice.
         """
         return float(task.summed) if self.optimizer is None and self.solver == "sgd" else 1.0
+
+    def _rates(self, task: Task) -> Rates:
+        """Return `_rate_factor`, and the parameters that decide on rates."""
+        schedule = self.schedule, self.learning_rate, self.learning_rate_init
+        return Rates(self._rate_factor(task), (self.optimizer, self.solver, *schedule))
 
     def _monitor(
         self,
@@ -495,10 +498,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         Its classes are the places in `classes_`: 0 and 1 where there are two. With `standardize` it
         takes, and a regression gives, numbers in the caller's units, and its optimizer is at its
         start. Its loss is then in these units, too: delta and epsilon are those of the estimator
-        times the deviation of y, of several outputs the mean of their deviations, while a function
-        for several outputs gets them as they are. It is then of dtype float64 where float32 would
-        round them too much, as where columns are far from 0 for their standard deviation, and of
-        precision "float32" where its own would.
+        times the deviation of y, of several outputs the mean of these, while a function for several
+        outputs gets them as they are. Its dtype is float64, and its precision "float32", where its
+        own would round too much, as where columns are far from 0 for their deviation.
 
         Warns
         -----
@@ -518,6 +520,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
                 trainer.precision,
             )  # fmt: skip
             trainer = in_numbers(trainer, self._folded(), *kinds)
+        trainer.rate_factor = self._trainer.rate_factor
         return trainer
 
     @classmethod
@@ -576,12 +579,11 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         sizes = [W.shape[1] for W, *_ in parameters[:-1]]
         inputs = len(parameters[0][0])
         network = network_of(inputs, sizes, self.activation, self.dropout, outputs)
-        settings = self._settings(
-            1 if self.batch_size == "auto" else self.batch_size,
-            None,
-            Task(network, loss, True, False),
-        )
+        task = Task(network, loss, True, False)
+        size = 1 if self.batch_size == "auto" else self.batch_size
+        settings = self._settings(size, None, task)
         trainer = self._new_trainer(parameters, dtype=parameters[0][0].dtype, **settings)
+        trainer.rate_factor, self._rated = self._rate_factor(task), self._rates(task)
         for name, value in shown(trainer, (None, None)).items():
             setattr(self, name, value)
 

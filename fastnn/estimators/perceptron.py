@@ -11,7 +11,7 @@ from sklearn.linear_model import Perceptron as Theirs
 from fastnn.arguments import explained
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.linear import Penalty
-from fastnn.estimators.sgd import LinearClassifier
+from fastnn.estimators.linear_classifier import LinearClassifier
 from fastnn.inputs.problem import Dtype
 from fastnn.optimizers import Optimizer
 from fastnn.targets.selection import Target

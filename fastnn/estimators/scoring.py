@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.metrics import check_scoring, get_scorer_names
 
 from fastnn.elsewhere import unknown_measure
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
+from fastnn.inputs.arrays import has_masked
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
@@ -106,12 +109,29 @@ def scorer_of(
         probe = copy.copy(estimator)
         vars(probe).pop("feature_names_in_", None)  # the rows have been checked, and have no names
         vars(probe).update(shown(trainer))
-        found = float(scorer(probe, rows.X, rows.y, **weights))
-        if np.isnan(found):
-            raise InvalidInput(
-                f"scoring={scoring!r} gave nan; it must give a number for every epoch, larger is "
-                "better"
-            )
-        return found
+        return _number(scorer(probe, rows.X, rows.y, **weights), scoring)
 
     return score
+
+
+def _number(value: Any, scoring: Any) -> float:
+    """Return a score as a float.
+
+    Raises
+    ------
+    InvalidInput
+        NaN, or what is not one real number: nothing, an array, text.
+    """
+    found, given = math.nan, f"{type(value).__name__} {shown(value):.60}"
+    one = not isinstance(value, (str, bytes, bytearray)) and not getattr(value, "ndim", 0)
+    if one and not np.iscomplexobj(value) and not has_masked(value):
+        with suppress(TypeError, ValueError, OverflowError):
+            found = float(value)
+            given = str(found)
+    if math.isnan(found):
+        hint = "; did it forget to return?" if value is None else ""
+        raise InvalidInput(
+            f"scoring={scoring!r} gave {given}; it must give a number for every epoch, larger is "
+            f"better{hint}"
+        )
+    return found

@@ -8,250 +8,28 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 from sklearn.linear_model import SGDRegressor as TheirRegressor
-from sklearn.linear_model._base import LinearClassifierMixin
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import compute_class_weight
-from sklearn.utils._param_validation import StrOptions
+from sklearn.model_selection import ShuffleSplit
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
-from fastnn.errors import shown
-from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts, seeds_of
+from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
-from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
 from fastnn.estimators.linear import LinearModel, LinearRate, Penalty
-from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLossName, losses_of
-from fastnn.estimators.linear_outputs import largest, refuse_overflow
-from fastnn.estimators.one_by_one import fit_each, mean_losses
-from fastnn.estimators.scoring import accuracy, r2
-from fastnn.estimators.weights import given_weights, refuse_balanced
+from fastnn.estimators.linear_classifier import LinearClassifier
+from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLoss, losses_of
+from fastnn.estimators.linear_outputs import refuse_overflow
+from fastnn.estimators.scoring import r2
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
-from fastnn.losses import ParametricLoss
 from fastnn.optimizers import Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
-
-
-class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
-    """What `SGDClassifier` and `Perceptron` have in common: labels, one class against the rest."""
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **LinearModel._parameter_constraints,
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-    }
-    classes_: np.ndarray
-    class_weight: Any
-
-    @fitting
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        coef_init: Any = None,
-        intercept_init: Any = None,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
-        """Fit the model, from zeros or from what is given.
-
-        Parameters
-        ----------
-        X
-            Features (n, features); arrays, frames, sparse.
-        y
-            Labels (n,) of any kind.
-        coef_init, intercept_init
-            To start from, as `coef_` and `intercept_`.
-        sample_weight
-            Weights of the rows (n,), by which each step is multiplied, beside `class_weight`.
-        X_val, y_val, sample_weight_val
-            Rows to score after each epoch: for `validation_scores_`, and for `early_stopping`,
-            which then takes none of the rows to train on.
-            With them, or with callbacks, several classes that would be fitted one after another
-            (as with learning_rate="adaptive") are trained, and end, together.
-
-        Returns
-        -------
-        self
-        """
-        with self._draft() as fitted:
-            fitted._fit(
-                X, y, coef_init, intercept_init, sample_weight, (X_val, y_val, sample_weight_val)
-            )
-        return self
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        coef_init: Any,
-        intercept_init: Any,
-        sample_weight: Any,
-        validation: tuple[Any, Any, Any],
-    ) -> None:
-        self._more_validate_params()
-        X, y = self._check_rows(X, y, reset=True)
-        classes = sorted_classes(y)
-        if len(classes) < 2:
-            raise ValueError(
-                f"The number of classes has to be greater than one; got {len(classes)} class"
-            )
-        weights = self._checked_weights(sample_weight, X)
-        if self.warm_start and getattr(self, "coef_", None) is not None:
-            coef_init = self.coef_ if coef_init is None else coef_init
-            intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        self.classes_ = classes
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
-        self._fit_model(X, y, weights, start, validation)
-
-    @fitting
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
-        """Train one epoch on some rows; called again, go on from there.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for `fit`.
-        classes
-            All classes that there will be; needed in the first call.
-
-        Returns
-        -------
-        self
-        """
-        with self._draft(going_on=True) as fitted:
-            fitted._fit_more(X, y, classes, sample_weight)
-        return self
-
-    def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
-        first = not hasattr(self, "classes_")
-        self._more_validate_params(first_partial=first)
-        if first:
-            refuse_balanced(self.class_weight)
-        X, y = self._check_rows(X, y, reset=first)
-        first_call(self, classes)
-        if len(self.classes_) < 2:
-            raise ValueError("The number of classes has to be greater than one; got 1 class")
-        weights = self._checked_weights(sample_weight, X)
-        begun = getattr(self, "coef_", None) is not None
-        self._fit_model(X, y, weights, self._columns() if begun else None, incremental=True)
-
-    @explained
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
-
-        Of two classes it is above 0 for the second; of more the largest is that of the prediction.
-        """
-        return self._outputs_for(X)
-
-    @explained
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the label of each row of X (m, features), as `fit` was given it: (m,)."""
-        places = largest(self.decision_function(X))
-        return np.asarray(self.classes_[places])
-
-    def _outputs(self) -> int:
-        return 1 if len(self.classes_) == 2 else len(self.classes_)
-
-    def _engine_loss(self, epsilon: float) -> Any:
-        if self.loss == "softmax_cross_entropy" and self._outputs() == 1:
-            return "binary_cross_entropy"  # the same model of two classes
-        return super()._engine_loss(epsilon)
-
-    def _coded(self, y: Any) -> np.ndarray:
-        try:
-            places = places_in(self.classes_, y)
-        except TypeError:  # labels of different kinds have no order
-            places = None
-        if places is None:
-            known = set(self.classes_.tolist())
-            wrong = [each for each in dict.fromkeys(y.tolist()) if each not in known]
-            raise ValueError(
-                "classes should include all valid labels that can be in y; y has the labels "
-                f"{shown(wrong[:5])}, which are not in classes_ {self.classes_}"
-            )
-        return places
-
-    def _indicator(self, places: np.ndarray) -> np.ndarray:
-        """Return whether each row has the label of each output, bool (n, outputs)."""
-        if self._outputs() == 1:
-            return (places == 1)[:, None]
-        return places[:, None] == np.arange(len(self.classes_))
-
-    def _encode(self, coded: np.ndarray) -> np.ndarray:
-        kind = loss_row(self._engine_row()).targets
-        if kind == "classes":
-            return coded
-        there = self._indicator(coded)
-        return there.astype(np.float64) if kind == "binary" else np.where(there, 1.0, -1.0)
-
-    def _engine_row(self) -> Any:
-        """Return the loss, whose row says what it reads."""
-        return self._engine_loss(0.0)
-
-    def _outputs_end_alone(self) -> bool:
-        return super()._outputs_end_alone() and not loss_row(self._engine_row()).rowwise
-
-    def _fit_parts(
-        self, rows: Rows, start: tuple[np.ndarray, np.ndarray] | None, held_out: Rows | None
-    ) -> bool:
-        followed = held_out is not None or bool(self._callbacks()) or self.n_restarts > 1
-        followed = followed or bool(getattr(self, "_skl_callbacks", None))
-        if (
-            self._outputs() == 1
-            or followed
-            or callable(self.loss)
-            or hasattr(self, "_parent_callback_ctx")
-        ):
-            return False  # what follows a fit of all of them needs all at once
-        coded, seeds = self._coded(rows.y), seeds_of(self.random_state)
-        of_classes = None if self.class_weight is None else self._weight_of_classes(coded)
-        inside = None if start is None else self._inside(*start)
-        parts = fit_each(self, rows, inside, of_classes, seeds, self._dtype_for(rows.X))
-        parameters = (
-            np.hstack([part._trainer.parameters[0][0] for part in parts]),
-            np.concatenate([part._trainer.parameters[0][1] for part in parts]),
-        )
-        weights = self._weights(coded, rows.sample_weight)
-        self._show(self._ready_trainer(rows.X, weights, None, seeds, False, parameters)[0])
-        self.n_iter_ = max(part.n_iter_ for part in parts)
-        self.t_ = 1.0 + self.n_iter_ * float(-(-len(rows) // int(self.batch_size)))
-        self.loss_curve_, self.validation_scores_ = mean_losses(parts), None
-        return True
-
-    def _weight_of_classes(self, coded: np.ndarray) -> np.ndarray:
-        given, classes = self.class_weight, self.classes_
-        if isinstance(given, str):  # which goes by how many rows there are of each
-            return compute_class_weight(given, classes=np.arange(len(classes)), y=coded)
-        return given_weights(given, classes)
-
-    def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
-        if self.class_weight is None:
-            return sample_weight
-        of_classes = self._weight_of_classes(coded)
-        rowwise = loss_row(self._engine_row()).rowwise
-        if self._outputs() == 1 or rowwise:
-            weights = of_classes[coded]
-            return weights if sample_weight is None else weights * sample_weight
-        weights = np.where(self._indicator(coded), of_classes, 1.0)
-        return weights if sample_weight is None else weights * sample_weight[:, None]
-
-    def _score_of(
-        self, outputs: np.ndarray, coded: np.ndarray, weights: np.ndarray | None
-    ) -> float:
-        return accuracy(largest(outputs) == coded, weights)
-
-    def _splitter(self, test_size: float, random_state: Any) -> Any:
-        return StratifiedShuffleSplit(test_size=test_size, random_state=random_state)
 
 
 @explained
@@ -282,8 +60,10 @@ class SGDClassifier(LinearClassifier):
     loss
         "hinge", a linear support vector machine; "log_loss", logistic regression; "modified_huber";
         "squared_hinge"; "perceptron"; "squared_error", "huber", "epsilon_insensitive",
-        "squared_epsilon_insensitive" of labels -1 and 1; or any loss of a `Trainer`, such as
-        "softmax_cross_entropy", which is one model of all classes.
+        "squared_epsilon_insensitive" of labels -1 and 1, or a `Huber` or its like; or any loss of a
+        `Trainer` but "poisson", such as "softmax_cross_entropy", which is one model of all classes.
+        A function or formula has targets 0 and 1, so that a margin is (2 y - 1) z, and means the
+        label for which it is smaller; one that does not tell them is refused.
     penalty, alpha, l1_ratio
         "l2", "l1", "elasticnet" or None, with its strength, and the share of l1 for "elasticnet".
     fit_intercept
@@ -364,7 +144,7 @@ class SGDClassifier(LinearClassifier):
 
     def __init__(
         self,
-        loss: LinearLossName | ParametricLoss | Callable[[Any, Any], Any] = "hinge",
+        loss: LinearLoss = "hinge",
         *,
         penalty: Penalty | None = "l2",
         alpha: float = 0.0001,
@@ -480,7 +260,9 @@ class SGDRegressor(ScoredNumbers, LinearModel):
     Parameters, attributes and errors are those of `SGDClassifier`, without what is about classes.
     Losses are "squared_error", (p - y)^2 / 2, whose derivative is limited to 1e12 as scikit-learn
     does it, so that unscaled data end in numbers of no use; "huber", "epsilon_insensitive",
-    "squared_epsilon_insensitive", and any loss of a `Trainer`. `coef_` is (features,).
+    "squared_epsilon_insensitive", and any loss of a `Trainer` for numbers or counts, a `Huber` or
+    its like among them, in units of y or, with `standardize`, of standardized y. `coef_` is
+    (features,).
 
     >>> from fastnn import SGDRegressor
     >>> X = [[100.0], [200.0], [300.0], [400.0]]
@@ -491,7 +273,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
 
     def __init__(
         self,
-        loss: LinearLossName | ParametricLoss | Callable[[Any, Any], Any] = "squared_error",
+        loss: LinearLoss = "squared_error",
         *,
         penalty: Penalty | None = "l2",
         alpha: float = 0.0001,

@@ -44,6 +44,24 @@ def _infix(operation: str) -> tuple[Method, Method]:
     return left, right
 
 
+def _powers() -> tuple[Method, Method]:
+    """Return the methods of ``**``, of which `pow` has a third argument."""
+    left, right = _infix("pow")
+
+    def power(self: Any, other: Any, modulus: Any = None) -> Any:
+        return left(self, other) if modulus is None else _no_modulus(self)
+
+    def power_of(self: Any, other: Any, modulus: Any = None) -> Any:
+        return right(self, other) if modulus is None else _no_modulus(self)
+
+    return power, power_of
+
+
+def _no_modulus(formula: Formula) -> NoReturn:
+    problem = f"pow of {formula!r} cannot take a modulus, which is for whole numbers alone"
+    raise origin.cannot_trace(problem, "use x**n", origin.calling_place())
+
+
 def _goes_with(formula: Formula, other: Any) -> bool:
     """Return whether `other` may stand beside a formula in an operation."""
     vectors = formula.node.length is not None and isinstance(other, np.ndarray) and other.ndim
@@ -98,7 +116,7 @@ class Arithmetic(Formula):
     __sub__, __rsub__ = _infix("sub")
     __mul__, __rmul__ = _infix("mul")
     __truediv__, __rtruediv__ = _infix("div")
-    __pow__, __rpow__ = _infix("pow")
+    __pow__, __rpow__ = _powers()
     __lt__, __gt__ = _infix("lt")[0], _infix("gt")[0]
     __le__, __ge__ = _infix("le")[0], _infix("ge")[0]
     __eq__, __ne__ = _infix("eq")[0], _infix("ne")[0]

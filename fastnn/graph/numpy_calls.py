@@ -13,6 +13,13 @@ from fastnn.graph import vectors as vector_functions
 from fastnn.graph.expression import as_vector, is_vector
 from fastnn.graph.operands import array_constant
 
+
+def _clip(x: Any, low: Any, high: Any) -> Any:
+    """Return x held within bounds, of which None is none."""
+    x = x if low is None else functions.maximum(x, low)
+    return x if high is None else functions.minimum(x, high)
+
+
 # By the names that NumPy's and SciPy's functions carry.
 _CALLS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -41,7 +48,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "bitwise_or": operator.or_,
     "invert": operator.invert,
     "expit": functions.sigmoid,
-    "clip": lambda x, low, high: functions.minimum(functions.maximum(x, low), high),
+    "clip": _clip,
     **{
         name: getattr(functions, name)
         for name in origin.FUNCTIONS
@@ -72,17 +79,50 @@ def call(name: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
         A function or an option that a graph does not have.
     """
     place = origin.calling_place()
+    if options.get("out", place) is None:
+        options = {key: value for key, value in options.items() if key != "out"}
+    if not inputs and "a" in options:  # as NumPy calls the first one
+        inputs = (options["a"],)
+        options = {key: value for key, value in options.items() if key != "a"}
     vectors = any(map(is_vector, inputs))
     if vectors and name in _OF_VECTORS:
         if options.get("axis", -1) in (None, 0, -1):
             options = {key: value for key, value in options.items() if key != "axis"}
     elif name not in _CALLS:
         raise origin.cannot_trace(f"NumPy's {name} is unknown here", origin.substitute(name), place)
+    elif name == "clip":
+        inputs, options = _bounds(inputs, options, place)
     if options:
         given = ", ".join(options)
-        raise origin.cannot_trace(f"NumPy's {name} cannot take {given} here", "leave it out", place)
+        remedy = "leave it out"
+        if "where" in options:
+            remedy = "use where(condition, a, b) of fastnn.graph for what depends on a condition"
+        raise origin.cannot_trace(f"NumPy's {name} cannot take {given} here", remedy, place)
     known = _OF_VECTORS if vectors and name in _OF_VECTORS else _CALLS
     return known[name](*(_plain(each, vectors) for each in inputs))
+
+
+def _bounds(
+    inputs: tuple[Any, ...], options: dict[str, Any], place: origin.Place | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return what `_clip` takes of the arguments of NumPy's clip, and the options that are left.
+
+    Raises
+    ------
+    InvalidInput
+        A bound that is given twice, by place or by either of its names.
+    """
+    if len(inputs) > 3:
+        options = {"out": inputs[3], **options}
+    more, (x, *given) = dict(options), inputs[:3]
+    found: list[Any] = []
+    for place_of, names in enumerate((("a_min", "min"), ("a_max", "max"))):
+        bounds = given[place_of : place_of + 1] + [more.pop(name) for name in names if name in more]
+        if len(bounds) > 1:
+            problem = f"NumPy's clip has two values of {names[0]} here"
+            raise origin.cannot_trace(problem, "leave one of them out", place)
+        found += bounds or [None]
+    return (x, *found), more
 
 
 def _plain(value: Any, vectors: bool) -> Any:

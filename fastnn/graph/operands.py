@@ -61,7 +61,7 @@ class Formula:
         """Refuse a branch."""
         raise origin.branched(repr(self), origin.calling_place())
 
-    def _no_number(self, *_: object) -> NoReturn:
+    def _no_number(self, *_: object, **__: object) -> NoReturn:
         raise origin.needs_number(repr(self), origin.calling_place())
 
     __float__ = __int__ = __index__ = __complex__ = __round__ = _no_number

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.initializers import INITIALISERS, LostInitialiser
-from fastnn.inputs.arrays import real_numbers
+from fastnn.inputs.arrays import has_masked, real_numbers
 from fastnn.inputs.memory import check_memory
 from fastnn.inputs.problem import Problem
 from fastnn.network import Dense
@@ -392,6 +392,11 @@ def _filled(wanted: Parameter, alpha: Any, dtype: np.dtype[Any], called: str) ->
 
 def _initial(values: Any, shape: tuple[int, ...], dtype: np.dtype[Any], place: str) -> np.ndarray:
     """Return a caller's initial values as a new array of `dtype`, or raise `InvalidInput`."""
+    if has_masked(values):
+        raise InvalidInput(
+            f"{place} must return a number for each weight, and some that it returned are masked; "
+            "return an array without a mask, such as values.filled(0.0)"
+        )
     try:
         found = np.asarray(values)
     except ValueError as error:

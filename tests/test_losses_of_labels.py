@@ -1,0 +1,176 @@
+"""User-defined losses in classifiers: targets 0 and 1, and the label whose loss is smaller."""
+
+import math
+import pickle
+import re
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from fastnn import MLPClassifier, SGDClassifier
+from fastnn.errors import InvalidInput
+from fastnn.estimators.label_losses import thresholds
+from fastnn.graph import exp, log_softmax, maximum, softplus, variables
+from fastnn.graph import sum as sum_of
+from fastnn.graph.custom import custom_loss
+
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(400, 2))
+SCORE = X[:, 0] + 0.3 * X[:, 1]
+WORDS = np.where(SCORE > 0.5, "yes", "no")
+SEVERAL = np.c_[SCORE > 0.5, X[:, 1] > -0.3].astype(int)
+THREE = np.digitize(X[:, 0], [-0.5, 0.5])
+
+Z, Y = variables("z y")
+
+
+def log_loss(z, y):
+    return softplus(z) - y * z
+
+
+def hinge(z, y):
+    return maximum(0, 1 - (2 * y - 1) * z)
+
+
+def square(z, y):
+    return (z - y) ** 2
+
+
+def of_row(outputs, targets):
+    return sum_of(softplus(outputs) - targets * outputs)
+
+
+GOOD = [log_loss, hinge, square, of_row, softplus(Z) - Y * Z]
+
+
+def network(loss, **settings):
+    own = dict(max_iter=60, learning_rate_init=0.05, tol=0, random_state=0, target="numpy")
+    return MLPClassifier((8,), loss=loss, **{**own, **settings})
+
+
+def linear(loss, **settings):
+    own = dict(learning_rate="constant", eta0=0.1, batch_size=20, max_iter=30, target="numpy")
+    return SGDClassifier(loss=loss, **{**own, "random_state": 0, **settings})
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize("loss", GOOD)
+@pytest.mark.parametrize("make", [network, linear])
+def test_two_classes_are_told_apart_by_any_loss_of_targets_0_and_1(make, loss):
+    model = make(loss).fit(X, WORDS)
+    assert model.score(X, WORDS) > 0.95
+    if make is linear:
+        assert np.array_equal(model.decision_function(X) > 0, model.predict(X) == "yes")
+        expected = X @ model.coef_[0] + model.intercept_ - (0.5 if loss is square else 0.0)
+        np.testing.assert_allclose(model.decision_function(X), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize("loss", GOOD)
+def test_several_labels_and_classes_are_told_by_any_loss_of_targets_0_and_1(loss):
+    model = network(loss).fit(X, SEVERAL)
+    assert (model.predict(X) == SEVERAL).mean() > 0.97
+    for make in (network, linear):
+        assert make(loss).fit(X, THREE).score(X, THREE) > (0.95 if make is network else 0.6)
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize(
+    ("named", "own"), [("log_loss", log_loss), ("hinge", hinge)], ids=["log_loss", "hinge"]
+)
+@pytest.mark.parametrize("labels", [WORDS, THREE], ids=["two", "three"])
+def test_a_linear_classifier_learns_the_same_by_a_formula_as_by_its_name(named, own, labels):
+    settings = dict(max_iter=8, tol=None)
+    by_name, by_formula = (linear(loss, **settings).fit(X, labels) for loss in (named, own))
+    np.testing.assert_allclose(by_formula.coef_, by_name.coef_, rtol=1e-9)
+    assert np.array_equal(by_formula.predict(X), by_name.predict(X))
+
+
+def test_scores_of_epochs_and_partial_fits_are_of_the_same_decision():
+    for make in (network, linear):
+        settings = dict(early_stopping=True, tol=1e-4)
+        model = make(square, **settings).fit(X, WORDS, X_val=X, y_val=WORDS)
+        best = max(model.validation_scores_)
+        assert best > 0.95
+        assert model.score(X, WORDS) >= best - 0.05
+        by_name = make(square, **settings, scoring="accuracy")
+        by_name.fit(X, WORDS, X_val=X, y_val=WORDS)
+        assert by_name.validation_scores_ == model.validation_scores_
+        once = make(square).partial_fit(X, WORDS, classes=["no", "yes"])
+        again = pickle.loads(pickle.dumps(once)).set_params(loss="log_loss")
+        assert np.array_equal(again.predict(X), once.predict(X))  # of what it was trained by
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "expected"),
+    [
+        (lambda z, y: maximum(0.9 * (y - z), 0.1 * (z - y)), 1, 0.9),
+        (lambda z, y: maximum(0, abs(z - y) - 1), 1, 0.5),  # the middle of where both are 0
+        (lambda z, y: (z - 1e4 * y) ** 2, 1, 5000.0),
+        (lambda z, y: exp(-(2 * y - 1) * z), 1, 0.0),
+        (lambda z, y: exp(z) - y * z - y, 1, -1.0),
+        (lambda z, y: (z[0] - y[0]) ** 2 + (z[1] - 3 * y[1]) ** 2, 2, [0.5, 1.5]),
+        (of_row, 3, 0.0),
+    ],
+)
+def test_the_threshold_is_where_both_targets_have_the_same_loss(loss, outputs, expected):
+    np.testing.assert_allclose(thresholds(custom_loss(loss, outputs)), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda z, y: maximum(0, 1 - y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
+        (lambda z, y: maximum(0, -y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
+        (lambda z, y: softplus(-y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
+        (lambda z, y: (1 - y * z) ** 2, r"same at every output for target 0.*\(2\*y - 1\)\*z"),
+        (lambda z, y: softplus(-y * z) + 0.01 * z**2, r"least for target 0.*write 2\*y - 1 for y"),
+        (lambda z, y: softplus(z) - (1 - y) * z, "target 1 where outputs are small.*write -z"),
+        (lambda z, y: (z**2 - y) ** 2, "label 1 is not what is above some output"),
+        (lambda z, y: softplus(z) - y * z + 1e9 * y, "at no output smaller for target 1"),
+        (lambda z, y: exp(z) - y * z, r"least for target 1 at the output 0.*by a term of y alone"),
+        (lambda z, y: -sum_of(y * log_softmax(z)), "same at every output for target 0"),
+        (maximum(0, 1 - Y * Z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
+    ],
+)
+@pytest.mark.parametrize("make", [network, linear])
+def test_a_loss_that_does_not_tell_labels_0_and_1_is_refused_by_what_to_write(make, loss, message):
+    with pytest.raises(InvalidInput, match=f"(?s)targets of a .* loss are 0 and 1, but.*{message}"):
+        make(loss).fit(X, WORDS)
+    with pytest.raises(InvalidInput, match=message):
+        make(loss).partial_fit(X, WORDS, classes=["no", "yes"])
+    if make is network:
+        with pytest.raises(InvalidInput, match=message):
+            make(loss).fit(X, SEVERAL)
+
+
+@pytest.mark.parametrize("make", [network, linear])
+def test_of_several_classes_what_makes_the_largest_output_another_is_refused(make):
+    for loss, what in [
+        (lambda z, y: maximum(0, 1 - y * z), "(2*y - 1)*z"),
+        (lambda z, y: softplus(z) - (1 - y) * z, "write -z"),
+    ]:
+        with pytest.raises(InvalidInput, match=re.escape(what)):
+            make(loss).fit(X, THREE)
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+def test_poisson_of_labels_decides_at_half_of_a_rate():
+    labels = (X[:, 0] + 0.3 * GENERATOR.normal(size=400) > 0).astype(int)
+    model = network("poisson").fit(X, labels)
+    rates = np.exp(model.to_trainer().forward(X)[:, 0])
+    assert np.array_equal(model.predict(X), (rates > 0.5).astype(int))
+    assert abs(model.predict(X).mean() - labels.mean()) < 0.05
+    several = network("poisson").fit(X, SEVERAL)
+    outputs = several.to_trainer().forward(X)
+    assert np.array_equal(several.predict(X), (outputs > math.log(0.5)).astype(int))
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+def test_losses_as_formulas_go_through_a_search():
+    losses = [softplus(Z) - Y * Z, "hinge", square]
+    for make in (network, linear):
+        search = GridSearchCV(make("hinge"), {"loss": losses}, cv=2).fit(X, WORDS)
+        assert search.best_score_ > 0.9
+        assert search.predict(X).shape == (400,)
