@@ -515,10 +515,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if self.x_scaling_ is not None:
             if (loss := in_own_units(trainer.loss, self.y_scaling_)) != trainer.loss:
                 trainer.set(loss=loss)
-            kinds = numbers_outside(
-                self._parameters(), self.x_scaling_, self.y_scaling_, trainer.dtype,
-                trainer.precision,
-            )  # fmt: skip
+            units = self.x_scaling_, self.y_scaling_
+            kinds = numbers_outside(self._parameters(), *units, trainer.dtype, trainer.precision)
             trainer = in_numbers(trainer, self._folded(), *kinds)
         trainer.rate_factor = self._trainer.rate_factor
         return trainer
@@ -588,10 +586,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             setattr(self, name, value)
 
     def _folded(self) -> Parameters:
-        """Return parameters of a network that takes and gives numbers in the caller's units.
-
-        They are float64 where those are others than inside.
-        """
+        """Return parameters for the caller's units, in float64 where others are inside."""
         return folded(self._parameters(), self.x_scaling_, self.y_scaling_)
 
     def _outputs_of(self, X: Any) -> np.ndarray:
