@@ -110,7 +110,11 @@ def test_functions_that_are_no_operators_keep_their_digits(function, exact, dtyp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, lambda z: z * (1 + graph.erf(z))], ids=str)
+@pytest.mark.parametrize(
+    "activation",
+    [*ACTIVATIONS, lambda z: z * (1 + graph.erf(z))],
+    ids=lambda each: each if isinstance(each, str) else "formula",
+)
 def test_an_activation_of_any_size_is_what_the_trainer_gives(activation, dtype, run, tmp_path):
     if activation in ("softmax", "hardmax"):
         activation = "identity"
