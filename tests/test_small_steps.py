@@ -1,6 +1,7 @@
 """Steps far below the last place of a weight add up, in float32 as they do in float64."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,12 +65,13 @@ def small_steps(wanted, rows, batch_size, optimizer=SGD, **settings):
     """Return what a weight becomes whose gradient is that of its penalty alone, and is to."""
     many = np.zeros((200_000, 1), np.float32)
     weights = np.linspace(0.7, 2.6, settings.pop("outputs", 1))
+    epochs = 5 * max(1, batch_size // 50)
     network = Network(1, [Dense(len(weights))])
     trainer = Trainer(
         network, loss="mse", optimizer=optimizer, batch_size=batch_size, target="cpu", **settings
     )
     trainer.set_parameters([(weights[None], np.zeros(len(weights)))])
-    trainer.fit(rows(many), np.zeros((len(many), len(weights))), epochs := 5)
+    trainer.fit(rows(many), np.zeros((len(many), len(weights))), epochs)
     steps = epochs * len(many) / batch_size
     return trainer.parameters[0][0][0] / weights, math.exp(-wanted * steps)
 
@@ -84,11 +86,36 @@ def small_steps(wanted, rows, batch_size, optimizer=SGD, **settings):
         (2, 1, np.asarray),
         (4, 2, np.asarray),
         (4, 1, sparse.csr_matrix),
+        (2000, 1, np.asarray),
+        (2000, 3, np.asarray),
+        (2000, 3, sparse.csr_matrix),
     ],
 )
 def test_a_penalty_takes_what_it_is_to_take(part, batch_size, outputs, rows):
     found, right = small_steps(part, rows, batch_size, SGD(1e-3), l2=part / 1e-3, outputs=outputs)
     np.testing.assert_allclose(np.log(found), math.log(right), rtol=0.04)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(1e-3), AveragedSGD(1e-3, start=10**9)])
+@pytest.mark.parametrize("l1", [0, 1e-30])
+@pytest.mark.parametrize("batch_size", [1, 2, 500])
+def test_so_it_does_beside_other_parts_of_a_step(optimizer, l1, batch_size):
+    found, right = small_steps(1e-7, np.asarray, batch_size, optimizer, l1=l1, l2=1e-4)
+    np.testing.assert_allclose(np.log(found), math.log(right), rtol=0.04)
+
+
+@pytest.mark.parametrize("optimizer", [AdamW(0.5, weight_decay=3.0), Lion(0.5, weight_decay=3.0)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_decay_of_more_than_all_of_a_weight_is_that_of_every_target(optimizer, dtype):
+    ends = []
+    for target in ("numpy", "cpu"):
+        trainer = Trainer(
+            Network(1, [Dense(1)]), "mse", optimizer, target=target, dtype=dtype, batch_size=4
+        )
+        trainer.set_parameters([(np.ones((1, 1)), np.zeros(1))])
+        trainer.fit(np.zeros((8, 1)), np.zeros(8), 1)
+        ends.append(trainer.parameters[0][0].item())
+    assert ends == [pytest.approx(0.25)] * 2
 
 
 @pytest.mark.parametrize("rule", [AdamW, Lion])
@@ -147,6 +174,7 @@ def test_slight_parts_are_lost_in_multiples_whose_mean_they_are(part, first):
     each = lost(np.full(4096, part), first + np.arange(4096.0))
     assert each.mean() == pytest.approx(part, abs=2.0**-30, rel=1e-3)
     np.testing.assert_array_equal(each, [lost(part, first + t) for t in range(4096)])
+    assert lost(1e305, first) == 1e305
     if part < SLIGHT:
         np.testing.assert_array_equal(1 - each, (1 - each).astype(np.float32))
 
@@ -159,3 +187,6 @@ def test_kernels_of_other_targets_are_given_the_same_parts(dtype, slight):
     parts = step_table(problem, "adamw", np.full(4096, 1e-4), 0, 4096)[:, DECAY]
     assert parts.mean() == pytest.approx(1e-7, rel=0.02)
     assert np.allclose(parts, 1e-7, rtol=1e-9, atol=0) != slight
+    # Kernels multiply them by a layer's own factor.
+    slow = replace(problem, network=Network(1, [Dense(1, rate_factor=0.01)]))
+    assert np.allclose(step_table(slow, "adamw", np.full(8, 1e-4), 0, 8)[:, DECAY], 1e-7, rtol=1e-9)

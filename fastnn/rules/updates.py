@@ -89,9 +89,10 @@ def make_factors(
 
     @compiled
     def lost(part, t):
-        slight, whole = part < SLIGHT, part // LOSS_QUANTUM
-        more = (t * GOLDEN) % 1.0 < part / LOSS_QUANTUM - whole
-        return slight * LOSS_QUANTUM * (whole + more) + (1.0 - slight) * part
+        slight = part < SLIGHT
+        quanta = slight * part / LOSS_QUANTUM
+        more = (t * GOLDEN) % 1.0 < quanta - quanta // 1.0
+        return LOSS_QUANTUM * (quanta // 1.0 + more) + (1.0 - slight) * part
 
     return SimpleNamespace(
         adam=adam,
@@ -132,10 +133,10 @@ def mean_of_weights(real: Any) -> Callable[..., Any]:
 
 
 def sgd(real: Any, m: Any) -> Callable[..., Any]:
-    """Return the step w -= lr g."""
+    """Return the step w -= lr g; a target may have that of the l2 penalty in `shrink` instead."""
 
     def step(w, g, s, t, lr, beta1, rest1, beta2, rest2, epsilon, shrink, c1, c2, c3):
-        return w - lr * g, s, t
+        return shrink * w - lr * g, s, t
 
     return step
 

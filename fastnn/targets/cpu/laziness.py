@@ -74,7 +74,7 @@ class Laziness(NamedTuple):
         Whether it is that for several outputs, each a model of its own, on one row at a time, of
         which a step is too short to share: `step.sparse_outputs`.
     summed
-        Whether a model of one output sums the gradient of a batch before it changes W.
+        Whether the gradient of a batch is summed before it changes W: so many numbers it has.
     """
 
     mode: int
@@ -116,7 +116,7 @@ def choose_laziness(
     if not linear and not (rule in _DIVIDED and not l2):
         return Laziness(EAGER, False)
     if share * SCATTERED > 1.0:
-        return Laziness(EAGER, False)
+        return Laziness(EAGER, False, summed=summed)
     if plain:
         return Laziness(mode, False)
     joined = l1 == 0 or rule not in _LINEAR[1:]

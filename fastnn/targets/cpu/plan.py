@@ -37,7 +37,7 @@ from fastnn.rules.table import (
 from fastnn.sanitizer import CHECKED
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
 from fastnn.targets.cpu.lanes import fit_lanes, memory_for
-from fastnn.targets.cpu.laziness import EAGER, STAMPED, Laziness
+from fastnn.targets.cpu.laziness import STAMPED, Laziness
 from fastnn.targets.cpu.parts import Part, cut_parts
 from fastnn.targets.cpu.tiling import (
     ALONE_BYTES,
@@ -413,8 +413,7 @@ def make_plan(
         for layer, (l1, _) in zip(problem.network.parametric, problem.penalties, strict=True)
     )
     plain = rule == "sgd" and not problem.clips and not shrunk and not summed
-    summed_rows = batch > SUMMED_ROWS or (sparse is not None and sparse.mode == EAGER)
-    head[DIRECT] = plain and not summed_rows
+    head[DIRECT] = plain and batch <= SUMMED_ROWS and not (sparse and sparse.summed)
     head[OWN_INPUTS] = step if own else 0
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)

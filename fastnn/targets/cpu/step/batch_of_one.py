@@ -181,7 +181,7 @@ def _one_output(
                 exact_rate = rates[U(step)] * rate_factor
                 rate = real(exact_rate)
                 if l2 != 0.0:
-                    keep = kept(exact_rate * l2, float(first_step + step + 1))
+                    keep = max(zero, kept(exact_rate * l2, float(first_step + step + 1)))
                 change = -rate * gradient(code, own_gradient, z, y, alpha)
                 if weighted:
                     scale = real(weights[U(row)] * inverse)

@@ -76,7 +76,7 @@ def make_kept(dtype: np.dtype) -> Any:
 
     @njit(**INLINE)
     def kept(part, t):
-        return real(max(0.0, 1.0 - (lost(part, t) if rounded else part)))
+        return real(1.0 - (lost(part, t) if rounded else part))
 
     return kept
 

@@ -99,7 +99,7 @@ from fastnn.targets.cpu.views import (
 )
 from fastnn.targets.layout import SUMMED_ROWS
 
-FEW_ROWS = 8  # of which the second sum, of k numbers, would take longer than it is worth
+FEW_ROWS = 16  # of which the second sum, of k numbers, would take longer than it is worth
 
 
 def make_linear(dtype: np.dtype) -> SimpleNamespace:
@@ -191,7 +191,7 @@ def make_linear(dtype: np.dtype) -> SimpleNamespace:
         of_bias = -real(bias_rate(job, ZERO))
         if head[DIRECT] == 1:
             part = layer_rate(job, ZERO) * layer_number(job, ZERO, L2)
-            keep = kept(part, numbers_of(job)[UPDATES_DONE])
+            keep = max(zero, kept(part, numbers_of(job)[UPDATES_DONE]))
             if keep != one:
                 for i in range(w, w + k):
                     memory[U(i)] *= keep

@@ -238,9 +238,10 @@ def make_step_numbers(dtype: np.dtype) -> Any:
     def step_numbers(job, step, row):
         head, numbers = head_of(job), numbers_of(job)
         exact_rate = rates_of(job)[U(step)] * layer_number(job, ZERO, RATE_FACTOR)
-        rate, share, scale = real(exact_rate), zero, one
-        update = float(control_of(job)[FIRST_STEP] + step + 1)
-        keep = kept(exact_rate * layer_number(job, ZERO, L2), update)
+        rate, keep, share, scale = real(exact_rate), one, zero, one
+        update, l2 = float(control_of(job)[FIRST_STEP] + step + 1), layer_number(job, ZERO, L2)
+        if l2 != 0.0:
+            keep = max(zero, kept(exact_rate * l2, update))
         threshold = real(exact_rate * layer_number(job, ZERO, L1))
         if head[UPDATE] == AVERAGED:
             share = real(share_of(numbers[EMA], numbers[BETA1], update))

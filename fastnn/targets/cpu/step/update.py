@@ -73,6 +73,7 @@ from fastnn.targets.cpu.step.between_steps import (
     rows_ahead,
 )
 from fastnn.targets.cpu.step.first_rows import caller_rows
+from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.per_unit import KINDS, OF_BIAS, OF_WEIGHTS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
@@ -124,6 +125,10 @@ def make_apply(dtype: np.dtype, rules: Any) -> Any:
                     return
                 l2 = zero
         shrink = one if is_bias else kept(rate * numbers[DECAY], numbers[UPDATES_DONE])
+        if (head[UPDATE] == SGD or head[UPDATE] == AVERAGED) and l2 != zero:
+            # Added to a gradient, what a slight penalty takes would be rounded away.
+            part = rate * layer_number(job, layer, STEP_L2)
+            shrink, l2 = max(zero, kept(part, numbers[UPDATES_DONE])), zero
         rule(
             head[UPDATE], memory, at, gradient, at + size, at + 2 * size, count, threshold, l2,
             real(rate), real(numbers[BETA1]), real(1.0 - numbers[BETA1]),
@@ -278,7 +283,7 @@ def make_update(
         k, n = layers[layer, K], layers[layer, N]
         rate, apart = real(layer_rate(job, layer)), panel * (k + 1)
         part = layer_rate(job, layer) * layer_number(job, layer, L2)
-        keep = kept(part, numbers_of(job)[UPDATES_DONE])
+        keep = max(zero, kept(part, numbers_of(job)[UPDATES_DONE]))
         weights = layers[layer, WEIGHTS] + p0 * apart
         if keep != one and layer == 0 and head[IN_PLACE] > 0 and head[ROUNDED] == 0:
             # Not all of these rows of W are looked at again.
@@ -330,7 +335,7 @@ def make_update(
         if head[DIRECT] == 1:
             rate = real(layer_rate(job, ZERO))
             part = layer_rate(job, ZERO) * layer_number(job, ZERO, L2)
-            keep = kept(part, numbers_of(job)[UPDATES_DONE])
+            keep = max(zero, kept(part, numbers_of(job)[UPDATES_DONE]))
             narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel

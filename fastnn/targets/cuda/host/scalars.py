@@ -57,7 +57,8 @@ def step_table(
     t = first_step + 1.0 + np.arange(steps)
     table[:, LOSS_ALPHA] = problem.loss_alpha
     table[:, RATE], table[:, DECAY] = rates, rates * decay
-    if problem.dtype.itemsize < 8:
+    factors = {each.rate_factor for each in problem.network.parametric}
+    if problem.dtype.itemsize < 8 and factors == {1.0}:  # which kernels multiply them by
         table[:, DECAY] = FACTORS.lost(table[:, DECAY], t)
     if rule in ("adam", "adamw"):
         table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t, hat)
