@@ -10,7 +10,7 @@ from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
 from fastnn import MLPClassifier, Perceptron, SGDClassifier, SGDRegressor
-from fastnn.estimators import sgd
+from fastnn.estimators import linear_classifier
 
 X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
 X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -108,7 +108,7 @@ def test_of_several_fits_each_has_its_own_ends():
 
 def test_classes_of_dense_rows_are_not_fitted_one_after_another(monkeypatch):
     calls = []
-    monkeypatch.setattr(sgd, "fit_each", lambda *_: calls.append(1))
+    monkeypatch.setattr(linear_classifier, "fit_each", lambda *_: calls.append(1))
     SGDClassifier(**STILL).fit(X, Y)
     Perceptron(**STILL).fit(X.astype(np.float32), Y)
     assert not calls, "dense rows are trained side by side"
