@@ -1,4 +1,4 @@
-"""User-defined losses in classifiers: targets 0 and 1, and the label whose loss is smaller."""
+"""User-defined losses in classifiers: targets 0 and 1, and the middle of what is best for each."""
 
 import math
 import pickle
@@ -11,7 +11,18 @@ from sklearn.model_selection import GridSearchCV
 from fastnn import MLPClassifier, SGDClassifier
 from fastnn.errors import InvalidInput
 from fastnn.estimators.label_losses import thresholds
-from fastnn.graph import exp, log_softmax, maximum, softplus, variables
+from fastnn.graph import (
+    erf,
+    exp,
+    log,
+    log_softmax,
+    maximum,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    variables,
+)
 from fastnn.graph import sum as sum_of
 from fastnn.graph.custom import custom_loss
 
@@ -105,17 +116,125 @@ def test_scores_of_epochs_and_partial_fits_are_of_the_same_decision():
 @pytest.mark.parametrize(
     ("loss", "outputs", "expected"),
     [
-        (lambda z, y: maximum(0.9 * (y - z), 0.1 * (z - y)), 1, 0.9),
-        (lambda z, y: maximum(0, abs(z - y) - 1), 1, 0.5),  # the middle of where both are 0
+        (lambda z, y: maximum(0.9 * (y - z), 0.1 * (z - y)), 1, 0.5),
+        (lambda z, y: maximum(0, abs(z - y) - 1), 1, 0.5),  # flat parts that overlap
         (lambda z, y: (z - 1e4 * y) ** 2, 1, 5000.0),
+        (lambda z, y: y * maximum(0, 2 - z) + (1 - y) * maximum(0, z), 1, 1.0),  # flat from 2, to 0
+        (lambda z, y: maximum(0, 1 - (2 * y - 1) * (z - 0.5)), 1, 0.5),
         (lambda z, y: exp(-(2 * y - 1) * z), 1, 0.0),
-        (lambda z, y: exp(z) - y * z - y, 1, -1.0),
+        (lambda z, y: softplus(z) - y * z + 1e9 * y, 1, 0.0),
+        (lambda z, y: softplus(z) - (0.05 + 0.9 * y) * z, 1, 0.0),  # smoothed labels
+        (lambda z, y: -(y * log(z) + (1 - y) * log(1 - z)), 1, 0.5),
+        (lambda z, y: exp(z) - y * z - y, 1, -1.0),  # of one infinite: where both are the same
         (lambda z, y: (z[0] - y[0]) ** 2 + (z[1] - 3 * y[1]) ** 2, 2, [0.5, 1.5]),
         (of_row, 3, 0.0),
     ],
 )
-def test_the_threshold_is_where_both_targets_have_the_same_loss(loss, outputs, expected):
+def test_the_threshold_is_half_way_between_what_is_best_for_each_target(loss, outputs, expected):
     np.testing.assert_allclose(thresholds(custom_loss(loss, outputs)), expected, rtol=1e-11)
+
+
+def focal(z, y):
+    p = sigmoid(z)
+    return -(y * (1 - p) ** 2 * log(p) + (1 - y) * p**2 * log(1 - p))
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (log_loss, 0.0),
+        (lambda z, y: log(1 + exp(z)) - y * z, 0.0),  # infinite for large outputs
+        (focal, 0.0),
+        (hinge, 0.0),
+        (lambda z, y: hinge(z, y) ** 2, 0.0),
+        (lambda z, y: (tanh(z) - (2 * y - 1)) ** 2, 0.0),
+        (lambda z, y: (sigmoid(z) - y) ** 2, 0.0),
+        (lambda z, y: 1 - (2 * y - 1) * z / sqrt(1 + z**2), 0.0),
+        (lambda z, y: 1 - erf((2 * y - 1) * z), 0.0),
+        (lambda z, y: -(2 * y - 1) * z, 0.0),
+        (square, 0.5),
+        (lambda z, y: abs(z - y), 0.5),
+        (lambda z, y: 1 - exp(-((z - y) ** 2)), 0.5),
+        (lambda z, y: maximum(0, abs(z - y) - 0.25), 0.5),
+    ],
+)
+@pytest.mark.parametrize("factor", [1e-3, 1 / 9, 9.0, 1e3])
+def test_a_factor_for_one_label_does_not_move_the_threshold(loss, expected, factor):
+    assert thresholds(custom_loss(lambda z, y: (1 + (factor - 1) * y) * loss(z, y), 1)) == expected
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize(
+    ("make", "labels"),
+    [(network, False), (network, True), (linear, False)],
+    ids=["network-two", "network-several", "linear-two"],
+)
+def test_a_factor_in_a_loss_finds_what_class_weight_does(make, labels):
+    rare = SCORE + np.random.default_rng(1).normal(size=400) > 1.8
+    y = np.c_[rare, rare].astype(int) if labels else rare.astype(int)
+    weight = {0: 1.0, 1: 9.0}
+
+    def weighted(z, y):
+        return 9 * y * softplus(-z) + (1 - y) * softplus(z)
+
+    by_factor = make(weighted).fit(X, y).predict(X)
+    by_weight = make("log_loss", class_weight=[weight] * 2 if labels else weight).fit(X, y)
+    assert (by_factor == by_weight.predict(X)).mean() > 0.97
+    assert by_factor[rare].mean() > by_weight.predict(X)[rare].mean() - 0.05
+
+
+def margin(z, y):
+    return maximum(0, 1 - y * z)
+
+
+def before(model):
+    """Return what a pickle of version 0.1 gives: without the threshold."""
+    old = pickle.loads(pickle.dumps(model))
+    del old._threshold
+    return old
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize("y", [WORDS, SEVERAL, THREE], ids=["two", "labels", "three"])
+def test_a_network_pickled_before_thresholds_were_kept_predicts_as_it_did(y):
+    for named, own in [("mse", square), ("binary_cross_entropy", log_loss)]:
+        for model, threshold in [(network(named).fit(X, y), named == "mse"), (network(own), 1)]:
+            model = model if hasattr(model, "coefs_") else model.fit(X, y)
+            old, outputs = before(model), model.to_trainer().forward(X)
+            there = outputs.argmax(axis=1) if y is THREE else outputs > 0.5 * threshold
+            expected = there if y is not WORDS else np.where(there[:, 0], "yes", "no")
+            assert np.array_equal(old.predict(X), expected)
+            old.partial_fit(X, y)
+            assert np.array_equal(old._threshold, model._threshold)
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+def test_a_network_whose_loss_is_refused_now_predicts_and_keeps_its_weights(monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("fastnn.estimators.mlp.threshold_of", lambda *_: 0.5)
+        old = before(network(margin).fit(X, WORDS))
+    outputs = old.to_trainer().forward(X)[:, 0]
+    assert np.array_equal(old.predict(X), np.where(outputs > 0.5, "yes", "no"))
+    with pytest.raises(InvalidInput, match="same at every output for target 0"):
+        old.partial_fit(X, WORDS)
+    assert np.array_equal(old.to_trainer().forward(X)[:, 0], outputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*aximum")
+@pytest.mark.parametrize("y", [WORDS, THREE], ids=["two", "three"])
+def test_a_linear_classifier_of_targets_before_predicts_and_does_not_go_on(y):
+    old = before(linear(square, warm_start=True).fit(X, y))
+    found, coef = old._outputs_for(X), old.coef_.copy()
+    places = found.argmax(axis=1) if y is THREE else (found > 0).astype(int)
+    assert np.array_equal(old.predict(X), old.classes_[places])
+    for again in (lambda: old.fit(X, y), lambda: old.partial_fit(X, y)):
+        with pytest.raises(InvalidInput, match="before version 0.2.* -1 and 1.*fit anew"):
+            again()
+    assert np.array_equal(old.coef_, coef)
+    assert np.array_equal(old._outputs_for(X), found)
+    assert old.set_params(warm_start=False).fit(X, y).partial_fit(X, y).score(X, y) > 0.6
+    by_name = before(linear("hinge", warm_start=True).fit(X, y))
+    by_name.fit(X, y).partial_fit(X, y).set_params(loss=square).partial_fit(X, y)
 
 
 @pytest.mark.parametrize(
@@ -125,10 +244,13 @@ def test_the_threshold_is_where_both_targets_have_the_same_loss(loss, outputs, e
         (lambda z, y: maximum(0, -y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
         (lambda z, y: softplus(-y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
         (lambda z, y: (1 - y * z) ** 2, r"same at every output for target 0.*\(2\*y - 1\)\*z"),
-        (lambda z, y: softplus(-y * z) + 0.01 * z**2, r"least for target 0.*write 2\*y - 1 for y"),
-        (lambda z, y: softplus(z) - (1 - y) * z, "target 1 where outputs are small.*write -z"),
+        (lambda z, y: softplus(z) - (1 - y) * z, "the smaller the output is, which is.*write -z"),
+        (lambda z, y: (1 + 9 * y) * (z + y) ** 2, "for target 1 at the output -1, which.*write -z"),
+        (lambda z, y: (1 + 9 * y) * z**2, "least for both targets at the output 0, so that no"),
+        (lambda z, y: (1 + 9 * y) * softplus(z), "least for both targets the smaller the output"),
+        (lambda z, y: maximum(0, abs(z) - y), "outputs from -1 to 1, so that label 1 is not what"),
         (lambda z, y: (z**2 - y) ** 2, "label 1 is not what is above some output"),
-        (lambda z, y: softplus(z) - y * z + 1e9 * y, "at no output smaller for target 1"),
+        (lambda z, y: exp(z) - y * z + 1e3 * y, r"least for target 1 at the output 0.*term of y"),
         (lambda z, y: exp(z) - y * z, r"least for target 1 at the output 0.*by a term of y alone"),
         (lambda z, y: -sum_of(y * log_softmax(z)), "same at every output for target 0"),
         (maximum(0, 1 - Y * Z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),

@@ -11,7 +11,7 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 
 from fastnn.arguments import explained
-from fastnn.errors import shown
+from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.base import Rows, fitting, float_of, seeds_of
 from fastnn.estimators.label_losses import check_compared, is_user_defined, thresholds
 from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
@@ -92,6 +92,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             )
         weights = self._checked_weights(sample_weight, X)
         if self.warm_start and getattr(self, "coef_", None) is not None:
+            if coef_init is None or intercept_init is None:
+                self._check_targets_before()
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
@@ -120,6 +122,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
 
     def _fit_more(self, X: Any, y: Any, classes: Any, sample_weight: Any) -> None:
         first = not hasattr(self, "classes_")
+        self._check_targets_before()
         self._more_validate_params(first_partial=first)
         if first:
             refuse_balanced(self.class_weight)
@@ -137,8 +140,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
 
         Of two classes it is above 0 for the second; of more the largest is that of the prediction.
-        Of two classes and a user-defined loss the output at which it is the same for both of them,
-        such as 1/2 for (z - y)^2, is subtracted.
+        Of two classes and a user-defined loss the middle of the outputs at which it is least for
+        each of them, such as 1/2 for (z - y)^2, is subtracted.
         """
         found = self._outputs_for(X)
         return found - self._threshold if self._threshold else found
@@ -186,6 +189,25 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         if kind == "binary" or is_user_defined(loss):
             return there.astype(np.float64)
         return np.where(there, 1.0, -1.0)
+
+    def _check_targets_before(self) -> None:
+        """Raise where weights to go on with are for the targets that functions had before 0.2.
+
+        Raises
+        ------
+        InvalidInput
+            They were -1 and 1, and are 0 and 1 now.
+        """
+        trainer = self._trainer
+        if trainer is None or "_threshold" in vars(self) or not is_user_defined(trainer.loss):
+            return
+        if not isinstance(self.loss, str) and is_user_defined(self._engine_row()):
+            raise InvalidInput(
+                f"this {type(self).__name__} was fitted before version 0.2 by a user-defined loss "
+                "of targets -1 and 1, which are 0 and 1 now: its weights predict, but cannot be "
+                "gone on with; fit anew, by fit with warm_start=False, with 2*y - 1 for y in the "
+                "loss where it is of targets -1 and 1"
+            )
 
     def _check_loss(self) -> None:
         """Take over from which output on the second of two classes is there.

@@ -20,7 +20,7 @@ from fastnn.estimators.base import Rows, fitting, keep, refuse_negative_counts
 from fastnn.estimators.description import ClassificationLoss, HiddenActivation, RegressionLoss
 from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
-from fastnn.estimators.label_losses import check_loss, threshold_of
+from fastnn.estimators.label_losses import threshold_before, threshold_of
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
 from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
@@ -108,8 +108,9 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         "log_loss": "softmax_cross_entropy" for more than two classes, otherwise
         "binary_cross_entropy". Or another from `fastnn.rules.table.LOSSES`, a `fastnn.Huber` or its
         like, or a function or formula as for `fastnn.Trainer`: those of binary labels tell each
-        class from the rest, and losses of numbers have 0 and 1 as targets. A label is there where
-        a user-defined loss is smaller for 1 than for 0; one that does not tell them is refused.
+        class from the rest, and losses of numbers have 0 and 1 as targets. A label is there above
+        the middle of the outputs at which a user-defined loss is least for 0 and for 1, which is 0
+        where these are infinite; one that does not tell them is refused.
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
         several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They
@@ -181,6 +182,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         "loss": description.CLASSIFICATION_LOSSES,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
+    _threshold: float | np.ndarray | None = None  # above which a label is there; None: before 0.2
 
     def __init__(
         self,
@@ -293,7 +295,10 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     def predict(self, X: Any) -> Any:
         """Return the label of each row of X, as `fit` was given it: (m,), or (m, labels)."""
         raw = self._outputs_of(X)
-        return self._labels.decode(raw, threshold_of(self._trainer.loss, self._labels.kind))
+        threshold = self._threshold
+        if threshold is None:
+            threshold = threshold_before(self._trainer.loss)
+        return self._labels.decode(raw, threshold)
 
     def _check_probabilistic(self) -> bool:
         if self.loss not in PROBABILISTIC:
@@ -358,7 +363,7 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
             )
         outputs = max(2, len(labels.classes)) if classes else labels.outputs
         loss = description.loss_of(loss, outputs)
-        check_loss(loss, labels.kind)
+        self._threshold = threshold_of(loss, labels.kind)
         return loss, outputs
 
     def _coded(self, y: Any) -> np.ndarray:
@@ -381,11 +386,11 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         if self.scoring is not None:
             return scorer_of(self, self.scoring, rows, lambda each: shown(each, scalings))
         X = rows.X if scalings[0] is None else scalings[0].apply(rows.X)
-        labels = self._labels
+        labels, threshold = self._labels, self._threshold
+        assert threshold is not None  # which `_loss_and_outputs` has set
         right = labels.coded(rows.y)
         return lambda trainer: accuracy(
-            labels.found(trainer.forward(X), threshold_of(trainer.loss, labels.kind)) == right,
-            rows.sample_weight,
+            labels.found(trainer.forward(X), threshold) == right, rows.sample_weight
         )
 
     def _stratifies(self) -> bool:
