@@ -27,7 +27,8 @@ _OF_LOSS = {
     "binary_cross_entropy": ("Sigmoid",),
     "poisson": (),  # the exponential, of which PyTorch has no module
 }
-_WORK = 1_000_000  # that finding out takes at most, of NumPy's units: a tenth of a second
+# At most for finding out, in units of NumPy, whose types know 0 and -1 alone: a tenth of a second.
+_WORK: Any = 1_000_000
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
