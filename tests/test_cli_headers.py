@@ -127,6 +127,8 @@ def told(path, **how):
 
 
 DAYS = [f"2024-{1 + row % 12:02d}-{1 + row % 28:02d}" for row in range(ROWS)]
+TEAMS = [f"team{row}" for row in (7, 8, 7, 9, 5, 9, 8, 7, 9)]
+SINCE_SCORE = "since 'score' is above numbers, though 'team7', 'team9' are values"
 NAMES = [f"Mr. {'ABCDEFGHIJ'[row % 10]}{'klmnopqrstuv'[row // 10]}" for row in range(ROWS)]
 
 
@@ -145,6 +147,28 @@ NAMES = [f"Mr. {'ABCDEFGHIJ'[row % 10]}{'klmnopqrstuv'[row // 10]}" for row in r
         ([range(9), range(9)], ("2024-01-01", "2024-01-02"), True, ""),
         ([["u1", "u2", "u3"], [1, 2, 3]], ("user", "id"), True, ""),
         ([[1.5, 2.5], ["a", "a"]], None, False, "the first line has numbers"),
+        # Names that end in digits, above words that do.
+        ([TEAMS, TEAMS[::-1], range(9)], ("team1", "team2", "score"), True, ""),
+        ([TEAMS, TEAMS[::-1], range(9)], ("team7", "team9", "score"), True, SINCE_SCORE),
+        ([TEAMS, TEAMS[::-1]], ("team1", "team2"), True, ""),
+        ([TEAMS, TEAMS[::-1]], ("team7", "team9"), False, "'team7', 'team9' are values of their"),
+        ([TEAMS, ["9.5", "", "?", "$5", "-", "1'000", "<2", "5%", "inf"]], ("team7", "price"), True,
+         "'price' is above numbers, though 'team7' is a value"),
+        ([TEAMS, TEAMS, DAYS[:9]], ("team7", "team8", "day"), True, "since 'day' is above dates"),
+        ([range(9), range(1, 10), range(9)], ("x1", "x2", "y"), True, ""),
+        ([["3rd", "2nd"] * 9, [5, 7] * 9], ("1st_place", "2nd_place"), True, ""),
+        ([["q1", "q2", "q3", "q4"] * 9, range(36)], ("q1", "q2"), True, "since 'q2' is above num"),
+        # Nothing tells whether quarters are named or the first of them.
+        ([["q1", "q2"] * 9, ["q1", "q2"] * 9], ("q1", "q2"), False, "pass --header if it has name"),
+        # A word that is no number, among numbers with others, is no name; nor is a mark.
+        ([["a", "b"] * 9, ["p", "q"] * 9, [1, "few"] * 9], ("a", "q", "many"), False, AS_ROW),
+        ([["a", "b"] * 9, ["p", "q"] * 9, [1, 2] * 9], ("a", "q", "-"), False, AS_ROW),
+        ([["a", "b"] * 9, ["p", "q"] * 9, [1, 2] * 9], ("a", "q", "<5"), False, AS_ROW),
+        ([["a", "b"] * 9, ["p", "q"] * 9, ["+", "-"] * 9], ("a", "q", "both"), False, AS_ROW),
+        ([[f"u{3 * row % 31}" for row in range(31)], DAYS[:31]], ("u40", "2023-05-07"), False,
+         "'2023-05-07' is a value of its column"),
+        ([["a", "b"] * 9, ["p", "q"] * 9, ["7h", "3m"] * 9], ("a", "q", "5h 2m"), False, AS_ROW),
+        ([["Jan 5 2024", "Feb 7 2024"] * 9, NAMES[:18]], ("Mar 1 2024", "Mr. X"), False, AS_ROW),
     ],
 )  # fmt: skip
 def test_a_first_line_whose_words_are_in_other_lines_is_a_row(
@@ -175,3 +199,13 @@ def test_a_header_that_is_there_again_since_files_were_joined_is_one(here):
 def test_what_the_user_says_of_the_first_line_is_so(here):
     for header in (True, False):
         assert told("words.csv", header=header) == (header, "")
+
+
+def test_a_model_without_names_reads_a_header_above_numbers_as_one(here, capsys):
+    rows = [(f"team{row % 7}", f"team{row % 5}", row % 2) for row in range(ROWS)]
+    write("bare.csv", rows)
+    write("named.csv", rows, ("team1", "team2", "won"))
+    run(capsys, "train", "bare.csv", "--no-header", "--label", "3", "--out", "m", *QUICK)
+    bare, _ = predictions(capsys, "m", "bare.csv", "--no-header")
+    named, said = predictions(capsys, "m", "named.csv")
+    assert named == bare and "is taken for names, since 'won' is above numbers" in said

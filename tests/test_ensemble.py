@@ -539,3 +539,26 @@ def test_selection_tells_candidates_apart_whose_probabilities_round_to_1(loss, s
         candidates.append(Snapshot.of(trainer, outputs=outputs))
     (chosen,) = Ensemble.select(candidates, y, 1, scoring).members
     assert chosen._parameters is candidates[1]._parameters
+
+
+@pytest.mark.parametrize("kind", ["classes", "binary", "several labels", "numbers", "counts"])
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool", "float16", object, None])
+def test_a_mean_of_whole_numbers_is_scored_as_the_same_in_float64(kind, dtype):
+    members = members_of(kind, "numpy")
+    y, width = KINDS[kind][1], KINDS[kind][2]
+    votes = np.zeros((len(y), width))
+    votes[np.arange(len(y)), np.arange(len(y)) % width] = 1.0
+    votes[1::5] = 0.0
+    given = votes.tolist() if dtype is None else votes.astype(dtype)
+    expected = Ensemble(members).measured(votes, y)
+    assert np.isfinite(expected["loss"])
+    tolerance = 1.0 if dtype == "float16" else 1e-12  # its smallest number is another
+    assert Ensemble(members).measured(given, y) == pytest.approx(expected, rel=tolerance)
+
+
+def test_an_array_of_which_all_members_read_all_is_checked_once_alone(monkeypatch):
+    members = members_of("numbers", "numpy")
+    ensemble, expected = Ensemble(members), Ensemble(members).predict(np.asfortranarray(X)[:1])
+    monkeypatch.setattr("fastnn.training.ensemble.parts_of", None)
+    monkeypatch.setattr("fastnn.training.ensemble.check_seen", None)
+    assert ensemble.predict(X[:1]).tolist() == expected.tolist()

@@ -159,7 +159,7 @@ def test_targets_that_float32_does_not_hold_are_refused_before_they_are_standard
 LINEAR = [
     fastnn.SGDClassifier(random_state=0),
     fastnn.SGDClassifier(random_state=0, max_iter=1, tol=None),
-    fastnn.SGDClassifier("modified_huber", average=True, dtype="float32", random_state=0),
+    fastnn.SGDClassifier("modified_huber", average=True, random_state=0),
     fastnn.SGDClassifier(penalty="l1", max_iter=3, tol=None, random_state=0),
     fastnn.SGDRegressor("epsilon_insensitive", random_state=0),
     fastnn.Perceptron(random_state=0),
@@ -175,7 +175,7 @@ def test_a_fit_whose_outputs_overflow_in_its_last_updates_is_refused(model, form
     kind, X = np.dtype("f4" if "32" in scale else "f8"), np.eye(6)
     y = np.arange(6) % labels
     X = (X * float(scale.split()[0])).astype(kind)
-    model = clone(model)
+    model = clone(model).set_params(dtype=kind)  # or a mean of weights would be in float64
     with pytest.raises(fastnn.errors.Diverged, match="overflow.*row [0-5] of X|overflow.*loss"):
         model.fit(form(X), y)
     assert not hasattr(model, "coef_")
@@ -230,3 +230,37 @@ def test_a_penalty_that_small_weights_make_huge_is_told(kind, dtype, weight):
         model.set_params(alpha=1e-4).fit(ROWS, y, weights / weight)
     for one, other in zip(found, expected, strict=True):
         assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["SGDClassifier", "SGDRegressor"])
+@pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
+@pytest.mark.parametrize(
+    ("dtype", "weight"),
+    [("float32", 1e-44), ("float32", 1e-200), ("float32", 5e-324), ("float64", 1e-320)],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_linear_model_says_which_weights_are_too_small_for_its_penalty(
+    kind, penalty, dtype, weight
+):
+    y = NUMBERS if kind == "SGDRegressor" else LABELS
+    weights = np.full(len(y), weight)
+    message = rf"weights of rows.* have the mean {weight:.3g}, by which alpha=.* {dtype} does not"
+    settings = {"max_iter": 2, "target": "numpy", "dtype": dtype, "penalty": penalty}
+    model = getattr(fastnn, kind)(alpha=1e-3, **settings)
+    with pytest.raises(fastnn.InvalidInput, match=message):
+        model.fit(ROWS, y, sample_weight=weights)
+    model.fit(ROWS, y)
+    with pytest.raises(fastnn.InvalidInput, match=message):
+        model.partial_fit(ROWS, y, sample_weight=weights)
+    model.set_params(penalty=None).fit(ROWS, y, sample_weight=weights)
+    if dtype == "float32":  # which alone cannot be, of weights that all count 1
+        with pytest.raises(fastnn.InvalidInput, match="l[12] must be finite in float32"):
+            model.set_params(penalty=penalty, alpha=1e40).fit(ROWS, y)
+
+
+@pytest.mark.parametrize("kind", ["SGDClassifier", "SGDRegressor"])
+def test_a_linear_model_says_which_weights_are_too_large(kind):
+    y = NUMBERS if kind == "SGDRegressor" else LABELS
+    model = getattr(fastnn, kind)(target="numpy", max_iter=2)
+    with pytest.raises(fastnn.InvalidInput, match="weights of rows.*the product overflows; divide"):
+        model.fit(ROWS, y, sample_weight=np.full(len(y), 1e308))

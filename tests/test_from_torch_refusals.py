@@ -34,6 +34,15 @@ def overlapping():
     return nn.Sequential(first, nn.Tanh(), second)
 
 
+def interleaved():
+    """Return parameters of which it takes exponential time to tell whether they overlap."""
+    numbers, steps = torch.zeros(1_800_000), [100_000 + 97 * k * k % 4099 for k in range(32)]
+    linear, shape = nn.Linear(4, 4), (2,) * 16
+    linear.weight = nn.Parameter(numbers.as_strided(shape, steps[:16]))
+    linear.bias = nn.Parameter(numbers.as_strided(shape, steps[16:], 50_000))
+    return linear
+
+
 def shared_inside():
     norm = nn.LayerNorm(5)
     norm.bias = nn.Parameter(norm.weight.data)
@@ -165,6 +174,7 @@ REFUSED = {
         "2, Linear.*shares its weight with module 0",
     ),
     "overlapping": (overlapping, "2, Linear.*shares its weight with module 0"),
+    "interleaved": (interleaved, "may share its bias with its weight"),
     "shared inside": (shared_inside, "1, LayerNorm.*shares its bias with its weight"),
     "twice": (lambda: nn.Sequential(*[L(4, 4)] * 2), "1, Linear.*shares its weight with module 0"),
     "frozen weight": (lambda: frozen("0.weight"), r"0, Linear.*weight.*requires_grad_\(\)"),

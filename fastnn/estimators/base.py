@@ -502,7 +502,9 @@ def refuse_no_weight(weights: np.ndarray | None, why: str) -> None:
 
     A mean of weights that are too small for it to be above 0 is one of nothing, too.
     """
-    if weights is not None and not weights.mean(dtype=np.float64) > 0.0:
+    with np.errstate(over="ignore"):
+        none = weights is not None and not weights.mean(dtype=np.float64) > 0.0
+    if none:
         raise InvalidInput(f"no row to train on has a weight above 0: {why}")
 
 

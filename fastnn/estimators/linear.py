@@ -49,6 +49,7 @@ from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import are_now, inside, numbers_outside, outside
+from fastnn.estimators.weights import check_steps
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
@@ -346,7 +347,8 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         outside.
         """
         refuse_no_weight(weights, OF_CLASSES)
-        mean = 1.0 if weights is None else float(weights.mean())
+        with np.errstate(over="ignore"):  # which check_steps tells
+            mean = 1.0 if weights is None else float(weights.mean())
         if incremental and self._trainer is not None:
             self._check_going_on(self._trainer, self._scaling is not None, incremental)
             trainer = self._trainer_now()
@@ -360,6 +362,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 first = zeros if start is None else self._inside(*start)
             learns = self._intercept_factor(X, first[1])
             settings, factor = self._settings(X.shape[1], mean, done, learns)
+            check_steps(settings, factor, mean, self.alpha, dtype)
             trainer = self._new_trainer([first], seed, dtype=dtype, **settings)
         trainer.rate_factor = factor
         return trainer, mean
@@ -376,6 +379,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         while True:
             step = trainer.step
             settings, factor = self._settings(X.shape[1], mean_weight, self.t_ - 1.0 - step, learns)
+            check_steps(settings, factor, mean_weight, self.alpha, trainer.problem.dtype)
             trainer.set(
                 **{name: new for name, new in settings.items() if getattr(trainer, name) != new}
             )

@@ -13,6 +13,7 @@ from fastnn.training.learning_check import warn
 
 # A mean weight, and a penalty beside a mean loss, where the first is why the second is too strong.
 _SMALL, _STRONG = 1e-3, 0.1
+_OF_WEIGHTS = "weights of rows, which sample_weight and class_weight make, have the mean"
 
 
 def refuse_balanced(class_weight: Any) -> None:
@@ -111,6 +112,34 @@ def _of_each_label(class_weight: Any, encoded: np.ndarray) -> np.ndarray:
     return np.where(encoded, of_classes[1], of_classes[0])
 
 
+def check_steps(
+    settings: dict[str, Any], factor: float, mean: float, alpha: float, dtype: np.dtype
+) -> None:
+    """Raise `InvalidInput` where weights are so small or large that no step can be computed.
+
+    Parameters
+    ----------
+    settings, factor
+        Of a `fastnn.Trainer`, with penalties that were divided by the mean weight, and what its
+        rates are multiplied by.
+    mean, alpha
+        The mean weight, and the penalty as it was given.
+    dtype
+        Of the parameters.
+    """
+    if not np.isfinite(factor):
+        raise InvalidInput(
+            f"{_OF_WEIGHTS} {mean:.3g}, by which learning rates are multiplied: the product "
+            "overflows; divide sample_weight until its mean is about 1"
+        )
+    if mean < _SMALL and max(settings["l1"], settings["l2"]) > float(np.finfo(dtype).max):
+        raise InvalidInput(
+            f"{_OF_WEIGHTS} {mean:.3g}, by which alpha={float(alpha):g} is divided: {dtype} does "
+            "not hold the quotient; multiply sample_weight until its mean is about 1, or set "
+            "penalty=None"
+        )
+
+
 def check_penalty(l2: float, alpha: float, weights: np.ndarray | None, dtype: np.dtype) -> None:
     """Warn where the penalty outweighs the loss, since weights are so small.
 
@@ -134,9 +163,8 @@ def check_penalty(l2: float, alpha: float, weights: np.ndarray | None, dtype: np
     if not (mean < _SMALL and l2 > _STRONG):
         return
     text = (
-        f"weights of rows, which sample_weight and class_weight make, have the mean {mean:.3g}, by "
-        f"which alpha={float(alpha):g} is divided: the penalty outweighs the loss; multiply "
-        "sample_weight until its mean is about 1, or set alpha=0"
+        f"{_OF_WEIGHTS} {mean:.3g}, by which alpha={float(alpha):g} is divided: the penalty "
+        "outweighs the loss; multiply sample_weight until its mean is about 1, or set alpha=0"
     )
     if l2 > 1e-3 * float(np.sqrt(np.finfo(dtype).max)):
         raise InvalidInput(f"{text}. Here {dtype} does not hold the steps")

@@ -76,9 +76,12 @@ def means_shown(problem: Problem, mean: np.ndarray) -> np.ndarray:
 def as_outputs(problem: Problem, mean: np.ndarray) -> np.ndarray:
     """Return the raw outputs, float64 (m, outputs), that stand for a mean.
 
-    The mean may also be what `means_shown` gives. Logarithms are of what is at least the smallest
-    normal number of its dtype.
+    The mean may also be what `means_shown` gives, or of integers or bools, as shares of votes that
+    are all 0 and 1. Logarithms are of what is at least the smallest normal number of its dtype.
     """
+    mean = np.asarray(mean)
+    if mean.dtype.kind != "f":
+        mean = mean.astype(np.float64)
     targets, from_logits, columns = kind_of(problem)
     least = float(np.finfo(mean.dtype).tiny)
     mean = mean.astype(np.float64)

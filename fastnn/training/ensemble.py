@@ -352,8 +352,10 @@ class Ensemble:
 
     def _features(self, X: Any, opened: _Opened) -> list[Any]:
         """Return checked features, as each of the readers has them."""
-        parts, _, _ = parts_of(X, None, None, [member.view for member in opened.readers])
-        return self._checked(parts, opened)
+        views = [member.view for member in opened.readers]
+        if type(X) is np.ndarray and X.dtype.names is None and all(view is None for view in views):
+            return self._checked({None: X}, opened)  # which is faster for a few rows
+        return self._checked(parts_of(X, None, None, views)[0], opened)
 
     def _checked(self, parts: dict[View, Any], opened: _Opened) -> list[Any]:
         """Return the same of what each view has."""
@@ -362,7 +364,8 @@ class Ensemble:
             problem, own = member.problem, parts[member.view]
             # Rows in files are read into memory, which every target does.
             reader = None if isinstance(own, TableRows) else member._reader(own)
-            check_seen(names_of(own), member.feature_names, member.view)
+            if type(own) is not np.ndarray:  # which has no names
+                check_seen(names_of(own), member.feature_names, member.view)
             features.append(
                 check_features(
                     own, problem.network.inputs, problem.dtype, reader=reader,
