@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 # A gradient of norm above c is scaled by c / (norm + this), as PyTorch's clip_grad_norm_ does.
 CLIP_EPSILON = 1e-6
 # A weight in float32 that loses less than the first of these a step loses a multiple of the second:
@@ -90,9 +92,10 @@ def make_factors(
     @compiled
     def lost(part, t):
         slight = part < SLIGHT
-        quanta = slight * part / LOSS_QUANTUM
-        more = (t * GOLDEN) % 1.0 < quanta - quanta // 1.0
-        return LOSS_QUANTUM * (quanta // 1.0 + more) + (1.0 - slight) * part
+        quanta, turns = slight * part / LOSS_QUANTUM, t * GOLDEN
+        whole = np.floor(quanta)  # % and // would be calls of a library, once a row
+        more = turns - np.floor(turns) < quanta - whole
+        return LOSS_QUANTUM * (whole + more) + (1.0 - slight) * part
 
     return SimpleNamespace(
         adam=adam,
