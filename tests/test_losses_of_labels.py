@@ -1,4 +1,4 @@
-"""User-defined losses in classifiers: targets 0 and 1, and the middle of what is best for each."""
+"""User-defined losses in classifiers: targets 0 and 1, and a threshold of 0 or of 1/2."""
 
 import math
 import pickle
@@ -117,21 +117,19 @@ def test_scores_of_epochs_and_partial_fits_are_of_the_same_decision():
     ("loss", "outputs", "expected"),
     [
         (lambda z, y: maximum(0.9 * (y - z), 0.1 * (z - y)), 1, 0.5),
-        (lambda z, y: maximum(0, abs(z - y) - 1), 1, 0.5),  # flat parts that overlap
-        (lambda z, y: (z - 1e4 * y) ** 2, 1, 5000.0),
-        (lambda z, y: y * maximum(0, 2 - z) + (1 - y) * maximum(0, z), 1, 1.0),  # flat from 2, to 0
-        (lambda z, y: maximum(0, 1 - (2 * y - 1) * (z - 0.5)), 1, 0.5),
+        (lambda z, y: 2 * abs(z - y) ** 1.5, 1, 0.5),
+        (lambda z, y: (z - (0.1 + 0.8 * y)) ** 2, 1, 0.5),  # smoothed labels
+        (lambda z, y: softplus(z) - (0.05 + 0.9 * y) * z, 1, 0.0),
+        (lambda z, y: maximum(0, 1 - (2 * y - 1) * (z - 0.5)), 1, 0.0),
         (lambda z, y: exp(-(2 * y - 1) * z), 1, 0.0),
         (lambda z, y: softplus(z) - y * z + 1e9 * y, 1, 0.0),
-        (lambda z, y: softplus(z) - (0.05 + 0.9 * y) * z, 1, 0.0),  # smoothed labels
         (lambda z, y: -(y * log(z) + (1 - y) * log(1 - z)), 1, 0.5),
-        (lambda z, y: exp(z) - y * z - y, 1, -1.0),  # of one infinite: where both are the same
-        (lambda z, y: (z[0] - y[0]) ** 2 + (z[1] - 3 * y[1]) ** 2, 2, [0.5, 1.5]),
+        (lambda z, y: (z[0] - y[0]) ** 2 + softplus(z[1]) - y[1] * z[1], 2, [0.5, 0.0]),
         (of_row, 3, 0.0),
     ],
 )
-def test_the_threshold_is_half_way_between_what_is_best_for_each_target(loss, outputs, expected):
-    np.testing.assert_allclose(thresholds(custom_loss(loss, outputs)), expected, rtol=1e-11)
+def test_the_threshold_is_the_one_at_which_the_loss_parts_both_labels(loss, outputs, expected):
+    assert np.array_equal(thresholds(custom_loss(loss, outputs)), expected)
 
 
 def focal(z, y):
@@ -244,14 +242,17 @@ def test_a_linear_classifier_of_targets_before_predicts_and_does_not_go_on(y):
         (lambda z, y: maximum(0, -y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
         (lambda z, y: softplus(-y * z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
         (lambda z, y: (1 - y * z) ** 2, r"same at every output for target 0.*\(2\*y - 1\)\*z"),
-        (lambda z, y: softplus(z) - (1 - y) * z, "the smaller the output is, which is.*write -z"),
-        (lambda z, y: (1 + 9 * y) * (z + y) ** 2, "for target 1 at the output -1, which.*write -z"),
-        (lambda z, y: (1 + 9 * y) * z**2, "least for both targets at the output 0, so that no"),
-        (lambda z, y: (1 + 9 * y) * softplus(z), "least for both targets the smaller the output"),
-        (lambda z, y: maximum(0, abs(z) - y), "outputs from -1 to 1, so that label 1 is not what"),
-        (lambda z, y: (z**2 - y) ** 2, "label 1 is not what is above some output"),
-        (lambda z, y: exp(z) - y * z + 1e3 * y, r"least for target 1 at the output 0.*term of y"),
-        (lambda z, y: exp(z) - y * z, r"least for target 1 at the output 0.*by a term of y alone"),
+        (lambda z, y: softplus(z) - (1 - y) * z, "down for target 1; write -z"),
+        (lambda z, y: (1 + 9 * y) * (z + y) ** 2, "down for target 1; write -z"),
+        (lambda z, y: (1 + 9 * y) * z**2, "the same way for both targets"),
+        (lambda z, y: (1 + 9 * y) * softplus(z), "the same way for both targets"),
+        (lambda z, y: maximum(0, abs(z) - y), "the same way for both targets"),
+        (lambda z, y: (z**2 - y) ** 2, "both ways for both targets, so that no output tells"),
+        (lambda z, y: (z**2 - 4 * y) ** 2 + 9 * y * z, "both ways for both targets"),
+        (lambda z, y: maximum(0, abs(z - y) - 1), "the same way for both targets"),  # flat between
+        (lambda z, y: (z - 3 * y) ** 2, "away from 0, nor to 0 and 1; let label 1 be above"),
+        (lambda z, y: (z / 10 - y) ** 2, "away from 0, nor to 0 and 1; let label 1 be above"),
+        (lambda z, y: exp(z) - y * z - y, "away from 0, nor to 0 and 1; let label 1 be above"),
         (lambda z, y: -sum_of(y * log_softmax(z)), "same at every output for target 0"),
         (maximum(0, 1 - Y * Z), r"same at every output for target 0.*\(2\*y - 1\)\*z"),
     ],

@@ -62,9 +62,9 @@ class SGDClassifier(LinearClassifier):
         "squared_hinge"; "perceptron"; "squared_error", "huber", "epsilon_insensitive",
         "squared_epsilon_insensitive" of labels -1 and 1, or a `Huber` or its like; or any loss of a
         `Trainer` but "poisson", such as "softmax_cross_entropy", which is one model of all classes.
-        A function or formula has targets 0 and 1, so that a margin is (2 y - 1) z. Of two classes,
-        the middle of the outputs at which it is least for 0 and for 1 tells them apart, which is 0
-        where these are infinite; one that does not tell them is refused.
+        A function or formula has targets 0 and 1, so that a margin is (2 y - 1) z. Of two classes
+        the second is there above 0 where the loss pulls target 0 down from there and 1 up, else
+        above 1/2 where it is least at the targets; one that does neither is refused.
     penalty, alpha, l1_ratio
         "l2", "l1", "elasticnet" or None, with its strength, and the share of l1 for "elasticnet".
     fit_intercept
