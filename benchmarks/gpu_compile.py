@@ -75,8 +75,8 @@ def compile_job(job: Job, limits: Any) -> float:
     from fastnn.targets.cuda.block.family import Block
     from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
     from fastnn.targets.cuda.host import reader
-    from fastnn.targets.cuda.host.compiling import compile_ahead
     from fastnn.targets.cuda.host.launching import compile_now
+    from fastnn.targets.cuda.host.numba_cuda import pretend_device
 
     start = time.perf_counter()
     small = reader.make_search("beyond"), row_orders.make_kernel(True)
@@ -88,7 +88,9 @@ def compile_job(job: Job, limits: Any) -> float:
                 if job.networks > 1
                 else choose_family(problem, rule, limits, job.family)
             )
-            compile_ahead(family, limits, problem.batch_size)
+            pretend_device(limits.capability)
+            for kernel, types in (*family.kernels(problem.batch_size), *family.predicting()):
+                compile_now(kernel, *types)
             real = from_dtype(problem.dtype)
             compile_now(small[0], real[:, ::1], float64, int64[::1])
             compile_now(small[1], uint64[::1], int32[:, ::1])

@@ -6,11 +6,23 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.sparse
 from ctrl_c import interrupted, needs_signals
 from numba import config
 from trainer_cases import LABELS, REAL, TARGETS, X, trainer_of
 
-from fastnn import SGD, Adam, Dense, Dropout, EarlyStopping, InvalidInput, Network, Trainer, sweep
+from fastnn import (
+    SGD,
+    Adam,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    InvalidInput,
+    Network,
+    Trainer,
+    sweep,
+    train_population,
+)
 
 VALIDATION = {"validation_data": (X[:9], LABELS[:9])}
 GRID = {"batch_size": [4, 16], "learning_rate": [0.05, 0.2]}
@@ -49,6 +61,27 @@ def test_runs_with_different_losses_have_the_targets_of_their_own():
     for run in sweep(make, X, LABELS, 2, grid={"loss": losses}):
         alone = make(run.settings["loss"]).fit(X, LABELS, epochs=2)
         assert run.training_loss == alone.loss[-1]
+
+
+def test_a_target_is_chosen_for_as_many_as_one_launch_could_train(monkeypatch):
+    asked = []
+
+    def choose(name, problem, count):
+        asked.append((name, problem.batch_size, count))
+        return "numpy", f"of {count}"
+
+    monkeypatch.setattr("fastnn.training.many.choose", choose)
+    trainer = trainer_of(target="auto")
+    result = sweep(trainer, X, LABELS, 1, grid=GRID, seeds=3, keep_trainers=True)
+    assert asked == [("auto", size, 6) for size in (4, 16) for _ in range(6)]
+    assert {run.trainer.history.reason for run in result} == {"of 6"}
+    asked.clear()
+    several = [trainer_of(target="auto", seed=seed) for seed in (1, 2)]
+    views = [[0, 1, 2, 3], [1, 0, 2, 3]]
+    train_population(several, X, LABELS, epochs=1, **VALIDATION)
+    train_population(several, X, LABELS, epochs=1, views=views, **VALIDATION)
+    sweep(trainer, scipy.sparse.csr_array(X), LABELS, 1, grid={"learning_rate": [0.1]}, seeds=2)
+    assert [count for _, _, count in asked] == [2, 2, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("workers", [2, 5, None])

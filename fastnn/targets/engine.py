@@ -337,10 +337,19 @@ class Engine(ABC):
         """Return data for `forward` to read again and again, where this target reads best."""
         return data
 
-    def prepare(self, X: Any = None) -> None:  # noqa: B027 - a target may have nothing to compile
+    def prepare(  # noqa: B027 - a target may have nothing to compile
+        self, X: Any = None, rows: int | None = None, predicts: bool = False
+    ) -> None:
         """Make ready to train on features: compile what has to be compiled, outside of any clock.
 
-        None is any that are dense.
+        Parameters
+        ----------
+        X
+            The features, or some of the same form; None: any that are dense.
+        rows
+            Of an epoch; None: at least a batch.
+        predicts
+            Whether there will be predictions between epochs.
         """
 
     def close(self) -> None:  # noqa: B027 - nor anything to give back

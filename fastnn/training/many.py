@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from fastnn.targets.selection import is_cuda, numbered, parse
+import numpy as np
+
+from fastnn.targets.selection import choose, is_cuda, numbered, parse
 from fastnn.threads.tasks import run_tasks
 from fastnn.training.callbacks import Callback
 from fastnn.training.executors import train_elsewhere
@@ -26,6 +29,28 @@ Found = TypeVar("Found")
 Result = TypeVar("Result")
 
 MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
+
+
+def take_targets(members: Sequence[Member]) -> None:
+    """Enter in the history of each member the target that it trains on, and why that one.
+
+    Many that a device could train in one launch may be worth it where one alone is not.
+    """
+    kinds = [_kind(member) for member in members]
+    counts = Counter(kinds)
+    for member, kind in zip(members, kinds, strict=True):
+        model = member.model
+        found = choose(model.target, model.problem, counts[kind])
+        model.history.target, model.history.reason = found
+
+
+def _kind(member: Member) -> Hashable:
+    """Return what members have in common that one launch could train; of sparse rows none could."""
+    model, problem = member.model, member.model.problem
+    if not isinstance(member.data.X, np.ndarray):
+        return id(member)
+    settings = problem.loss, problem.batch_size, problem.dtype, problem.precision
+    return id(member.data), model.shuffle, problem.network, problem.optimizer.rule, *settings
 
 
 def train_many(

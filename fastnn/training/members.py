@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.errors import Diverged, InvalidInput, StrayAccess, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
-from fastnn.targets.selection import describe, parse
+from fastnn.targets.selection import describe, is_cuda, parse
 from fastnn.training.callbacks import Bundled, Callback, own_callbacks
 from fastnn.training.loop import Training
 from fastnn.training.metrics import Metric
@@ -165,9 +165,14 @@ class Member:
         return trainer
 
     def compile(self, kind: type[Stateful]) -> None:
-        """Compile what it needs, before any clock runs and several threads want it."""
+        """Compile what it needs, before any clock runs and several threads want it.
+
+        What it needs on a device depends on how many train together: `train_group` compiles that.
+        """
+        if is_cuda(self.model.history.target):
+            return
         engine = self.trainer(kind)._open()
-        engine.prepare()
+        engine.prepare(self.data.form)
         if self.validation is not None:
             engine.forward(self.validation.X[:1])
         engine.close()
@@ -244,7 +249,7 @@ def _train_group(
             for member, trainer in zip(group, trainers, strict=True):
                 trainer._fitting.take(this_call)
                 engine, watch = trainer._open(), new_watch()
-                engine.prepare(member.data.form)
+                engine.prepare(member.data.form, len(member.data), member.validation is not None)
                 # An engine that knows its epochs to be short does them in this thread; a thread
                 # more than there are processors is put anywhere, and takes a twentieth of the
                 # time of all.

@@ -17,7 +17,6 @@ from fastnn.elsewhere import meant
 from fastnn.errors import Diverged, InvalidInput, WorkerFailed, check_takes, number, shown, whole
 from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
 from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
@@ -25,7 +24,7 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import train_many
+from fastnn.training.many import take_targets, train_many
 from fastnn.training.members import (
     Failure,
     Failures,
@@ -240,6 +239,7 @@ def trained_population(
             members.append(_member(trainer, inputs, watched, count, keeper))
         except InvalidInput as error:
             raise InvalidInput(f"member {index}: {error}") from error
+    take_targets(members)
     kinds = {}
     for member in members:
         problem, target = member.model.problem, member.model.history.target
@@ -562,9 +562,7 @@ def _member(
     measured = watched.metrics(problem, validation)
     steps = -(-len(data) // problem.batch_size)
     check_ahead(problem.optimizer.learning_rate, model.epoch, model.step, steps, epochs)
-    history = model.history
-    history.target, history.reason = choose(model.target, problem)
-    history.threads = 1
+    model.history.threads = 1
     start = replace(model, threads=1, callbacks=[], feature_names=model.feature_names or data.names)
     return Member(start, data, validation, measured, run, keeper)
 

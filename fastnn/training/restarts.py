@@ -110,8 +110,6 @@ def best_of(
     """
     first = trainer.__getstate__()
     chosen, reason = choose(first.target, first.problem, restarts)
-    if validation is not None:
-        trainer._outputs()(validation.X[:1])  # compiled before several threads want it
     workers = first.threads or available_threads() if chosen == "cpu" else 1
     # Together they may be worth a target that one alone is not.
     first = replace(first, target=chosen, threads=1, history=History(chosen, 1, reason))
@@ -124,6 +122,7 @@ def best_of(
             callbacks=[],
         )  # fmt: skip
         members.append(replace(members[0], model=model))
+    members[0].compile(type(trainer))
     comparing = threading.Lock()
     kept: list[tuple[tuple[bool, float, int], _Ended]] = []
     errors: dict[int, Diverged] = {}

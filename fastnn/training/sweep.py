@@ -13,14 +13,13 @@ from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, WorkerFailed, number, true_or_false, whole
 from fastnn.rules.table import loss_row
 from fastnn.schedules import check_ahead
-from fastnn.targets.selection import choose
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
 from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import train_many
+from fastnn.training.many import take_targets, train_many
 from fastnn.training.members import Failure, Failures, Member, OnError, at_rest, check_on_error
 from fastnn.training.metrics import (
     Metrics,
@@ -161,6 +160,7 @@ def sweep(
         for each in settings
         for seed in chosen
     ]
+    take_targets(members)
     kinds = {}
     for member in members:
         problem = member.model.problem
@@ -274,12 +274,11 @@ def _member(
             )
     except InvalidInput as error:
         raise InvalidInput(f"with {_named(settings)}: {error}") from error
-    chosen, reason = choose(model.target, model.problem)
     known = [] if maker.changes(settings) else model.parameters
-    history = History(chosen, 1, reason)
     start = replace(
-        model, threads=1, history=history, parameters=known, slots=[], feature_names=data.names
-    )
+        model, threads=1, history=History(model.target, 1), parameters=known, slots=[],
+        feature_names=data.names,
+    )  # fmt: skip
     return Member(start, data, validation, metrics, trainer._state.run)
 
 

@@ -522,7 +522,8 @@ class Trainer(Adjustable, Convertible, Inspectable):
         check_fit(calls, self)
         check_group(self, restarts, calls)
         engine = self._open()
-        engine.prepare(data.form)
+        if restarts == 1:  # what several train with depends on the target and on how many they are
+            engine.prepare(data.form, len(data), validation is not None)
         validation = validation and engine.to_device(validation)
         if restarts > 1:
             best, ends = best_of(

@@ -73,7 +73,7 @@ def everything(family: str) -> None:
         if family == "grid":
             settings.pop("clip_norm", None)
         engine = engine_of(family, inputs=21, **settings)
-        engine.prepare()
+        engine.prepare(rows=100, predicts=True)
         before, launched = len(host_driver.compiled), len(host_driver.launches)
         data = data_of(engine)
         train(engine, data, 2)
@@ -82,9 +82,8 @@ def everything(family: str) -> None:
         assert engine.finite() and engine.snapshot().flags.writeable is False
         engine.restore(engine.snapshot())
         train(engine, data)
-        assert engine.forward(np.ones((70, 21), engine.problem.dtype)).shape == (70, 3)
         before = len(host_driver.compiled)
-        for rows in (1, 69, 5000):
+        for rows in (70, 1, 69, 5000):
             X = np.ones((rows, 21), engine.problem.dtype)
             assert engine.forward(X).shape == (rows, 3)
         assert host_driver.compiled[before:] == [], "nothing is compiled for a number of rows"
@@ -98,6 +97,15 @@ def everything(family: str) -> None:
         assert streams == {7, 8} if family == "tiled" else streams == {7}, streams
         other = engine_of(family, inputs=21, **settings)
         other.gradients(data)
+
+
+def few_rows(family: str) -> None:
+    """Train on fewer rows than a batch has, with what was prepared for them."""
+    engine = engine_of(family, units=8, optimizer=SGD(0.1))
+    engine.prepare(rows=7)
+    before = len(host_driver.compiled)
+    train(engine, data_of(engine, 7))
+    assert before and host_driver.compiled[before:] == [], host_driver.compiled[before:]
 
 
 def shared_memory(family: str) -> None:

@@ -138,6 +138,17 @@ def test_losses_of_whole_rows_train_as_on_the_numpy_target() -> None:
     assert one == pytest.approx(other, rel=1e-5)
 
 
+def preparations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, bool]]:
+    """Return the families, rows of a batch and predictions that sessions prepare from now on."""
+    from fastnn.targets.cuda.host.session import Session
+
+    found: list[tuple[str, int, bool]] = []
+    monkeypatch.setattr(
+        Session, "prepare", lambda self, family, *given: found.append((family.name, *given))
+    )
+    return found
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -158,6 +169,7 @@ def test_restarts_come_to_the_best_of_the_numpy_target(
     made = []
     begin = Several.__init__
     monkeypatch.setattr(Several, "__init__", lambda *given: (made.append(1), begin(*given))[1])
+    prepared = preparations(monkeypatch)
     own = {name: more[name] for name in more.keys() & {"loss"}}
     more = {name: more[name] for name in more.keys() - {"loss"}}
     settings: dict[str, Any] = {"dtype": "float64", "seed": 2} | own
@@ -180,6 +192,8 @@ def test_restarts_come_to_the_best_of_the_numpy_target(
         assert len(pair[0].history[f"validation_{name}"]) == 4
     assert_near(*pair)
     assert len(made) == 1, "one launch trains all of them"
+    # Nothing is compiled that no launch needs, as for one network alone.
+    assert prepared == [("block", 8, "validation_data" in more)]
 
 
 TARGET_WEIGHTS = np.random.default_rng(8).integers(0, 3, (len(X), 2)) / 2.0
@@ -199,6 +213,7 @@ def test_a_sweep_in_one_launch_comes_to_the_scores_of_the_numpy_target(
         return launch(several, seats, *more)
 
     monkeypatch.setattr(Several, "_launch", counted)
+    prepared = preparations(monkeypatch)
     settings: dict[str, Any] = {"dtype": "float64", "batch_size": 5}
     if weights is not None and weights.ndim == 2:
         settings |= {"layers": [Dense(4, "tanh"), Dense(2)], "loss": "huber"}
@@ -213,6 +228,7 @@ def test_a_sweep_in_one_launch_comes_to_the_scores_of_the_numpy_target(
         )
         rows.append([[each.training_loss, each.validation_loss or 0.0] for each in result])
         if target == "cuda":
+            assert prepared == [("block", 5, validated)]
             alone = trainer_of(target=target, **settings, seed=1)
             alone.set(optimizer=SGD(0.3), l2=0.2)
             alone.fit(X, y, 2, sample_weight=weights, **more)

@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 
 CASES = {
     "everything": "training, prediction and gradients, with kernels compiled once",
+    "few_rows": "fewer rows than a batch have kernels of their own, which are prepared",
     "shared_memory": "a launch asks for its limit of shared memory first",
     "memory_of_data": "data of earlier calls take no memory of the device",
     "device_arrays": "arrays on the device are read in place",

@@ -147,7 +147,7 @@ def test_code_is_not_taken_for_other_code(
     assert len(list(folder.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["package", "compilers", "linker", "driver", "numba"])
+@pytest.mark.parametrize("name", ["package", "compilers", "wheels", "linker", "driver", "numba"])
 def test_code_of_another_version_is_other_code(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -478,7 +478,7 @@ class Engine(CompiledEngine):
     def _storing_gradients(self, problem: Problem) -> Engine:
         return Engine(problem, self.threads, "gradient")
 
-    def prepare(self, X: Any = None) -> None:
+    def prepare(self, X: Any = None, rows: int | None = None, predicts: bool = False) -> None:
         """Make ready for a fit: threads for what is available now, and kernels compiled."""
         with self._lock:
             self._settle()

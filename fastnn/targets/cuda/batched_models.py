@@ -34,7 +34,7 @@ from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits, on_device
 from fastnn.targets.cuda.host.plan import WEIGHTED, Plan, make_plan
-from fastnn.targets.cuda.host.scalars import step_table
+from fastnn.targets.cuda.host.scalars import step_tables
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 
@@ -170,9 +170,9 @@ class Seat(CompiledEngine):
         """Return whether there are outputs of that state that nobody has asked for yet."""
         return self.outputs_of is not None and self.outputs_of[1] is self.latest()
 
-    def prepare(self, X: Any = None) -> None:
+    def prepare(self, X: Any = None, rows: int | None = None, predicts: bool = False) -> None:
         """Compile the kernels of training."""
-        self._several.prepare()
+        self._several.prepare(rows, predicts)
 
 
 class Several:
@@ -203,10 +203,11 @@ class Several:
         self._expected, self.seconds_per_row = rounds * Block.seconds(problem, has), math.inf
         self.seats, self._prepared = [Seat(self, each) for each in problems], False
 
-    def prepare(self) -> None:
-        """Compile the kernels of training, at the first call."""
+    def prepare(self, rows: int | None = None, predicts: bool = False) -> None:
+        """Compile the kernels of training, at the first call; as of an `Engine`."""
         if not self._prepared:
-            self._session.prepare(self._family)
+            batch = self.problem.batch_size
+            self._session.prepare(self._family, min(batch, rows or batch), predicts)
             self._prepared = True
 
     def train(self, asking: Seat, asked: Epochs) -> _Done:
@@ -323,13 +324,9 @@ class Several:
             alike = constants, own.step, own.rates.tobytes()
             if alike not in places:
                 places[alike] = len(places) * own.rates.size
-                tables += [
-                    step_table(
-                        problem, self._rule, rates, own.step + e * len(rates), len(data),
-                        data.mean_weight,
-                    )
-                    for e, rates in enumerate(own.rates)
-                ]  # fmt: skip
+                tables += step_tables(
+                    problem, self._rule, own.rates, own.step, len(data), data.mean_weight
+                )
             seat.numbers[-1] = places[alike]
         return np.concatenate([seat.numbers for seat in seats]), np.concatenate(tables)
 

@@ -20,7 +20,7 @@ from fastnn.ranks.group import Group
 from fastnn.ranks.local_steps import mean_loss
 from fastnn.targets.compiled import CompiledEngine, Epochs
 from fastnn.targets.cuda.dispatch import FAMILIES, choose_family
-from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, read_results
+from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Family, Job, read_results
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import count_devices
@@ -33,7 +33,7 @@ from fastnn.targets.cuda.host.plan import (
     without_limits,
 )
 from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
-from fastnn.targets.cuda.host.scalars import share_steps, step_table, weigh_steps
+from fastnn.targets.cuda.host.scalars import share_steps, step_table, step_tables, weigh_steps
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 from fastnn.targets.cuda.host.sums import Sums
@@ -71,8 +71,12 @@ class Engine(CompiledEngine):
         self._copies = HostCopies()
         self._sums: Sums | None = None
         self._session = Session(problem, self._go_back, device)
-        has, wanted = self._session.limits, family if group is None else "tiled"
-        self._family = choose_family(problem, self._rule, has, wanted)
+        has = self._session.limits
+        self._family: Family = (
+            choose_family(problem, self._rule, has, family)
+            if group is None
+            else Tiled(problem, self._rule, has, shared=True)
+        )
         self.family = self._family.name
         self.description = f"{self.family} kernels on {has.name}"
         self._plan: Plan = self._family.plan(1)
@@ -186,10 +190,7 @@ class Engine(CompiledEngine):
             start = time.perf_counter()
             plan = self._plan_for(data)
             mean, weights = data.mean_weight, data.row_weights
-            tables = [
-                step_table(self.problem, self._rule, own, step + e * each, orders.shape[1], mean)
-                for e, own in enumerate(rates)
-            ]
+            tables = step_tables(self.problem, self._rule, rates, step, orders.shape[1], mean)
             if weights is not None:
                 for table, order in zip(tables, orders, strict=True):
                     weigh_steps(table, self.problem.batch_size, order, weights)
@@ -265,9 +266,11 @@ class Engine(CompiledEngine):
             DeviceArray(features, DeviceReader(self._session.device)), data.targets, data.weights
         )
 
-    def prepare(self, X: Any = None) -> None:
+    def prepare(self, X: Any = None, rows: int | None = None, predicts: bool = False) -> None:
         """Compile the kernels of training, so that the first epoch does not have to."""
-        self._session.prepare(self._family)
+        batch = self.problem.batch_size
+        batch = min(batch, rows or batch) if self.shares is None else self.shares.capacity
+        self._session.prepare(self._family, batch, predicts)
 
     def close(self) -> None:
         """Let the device's memory go; parameters stay on the host."""

@@ -16,14 +16,14 @@ import numpy as np
 from numba import float64, from_dtype, int64
 
 from fastnn.inputs.problem import Problem
-from fastnn.targets.cuda.block.predict import Predictor
+from fastnn.targets.cuda.block.predict import PredictsByBlocks
 from fastnn.targets.cuda.device.intrinsics import make_prefetch
 from fastnn.targets.cuda.device.layers import make_rowwise
 from fastnn.targets.cuda.device.operations import make_operations
 from fastnn.targets.cuda.device.rules import Recipe, no_precision, recipe_of
 from fastnn.targets.cuda.device.teams import add_up, copy, fill, largest_of
 from fastnn.targets.cuda.device.work import Work
-from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, Predict, job_type
+from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Job, job_type
 from fastnn.targets.cuda.host.costs import block_seconds
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.numba_cuda import (
@@ -228,7 +228,7 @@ def make_kernel(
     return kernel(body, recipe, layout, blocks, launch_bounds=(THREADS, blocks))
 
 
-class Block:
+class Block(PredictsByBlocks):
     """The family: networks that fit into shared memory, and any network where others cannot."""
 
     name = "block"
@@ -238,7 +238,11 @@ class Block:
         self.problem, self.rule, self._limits = problem, rule, limits
         # A network waits for its own sums most of the time: two on an SM fill the waits.
         self._together = 2 if networks > limits.sms else 1
-        self._recipe = recipe_of(problem, rule)
+        self._recipe, self._networks = recipe_of(problem, rule), networks
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made from."""
+        return Block, (self.problem, self.rule, self._limits, self._networks)
 
     @staticmethod
     def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
@@ -257,10 +261,6 @@ class Block:
         """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
         return make_plan(self.problem, samples, rule=self.rule, ones=True)
 
-    def predictor(self, plan: Plan) -> Predict:
-        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
-        return Predictor(self.problem, self.rule, plan, self._limits)
-
     def resident_bytes(self, samples: int) -> int:
         """Return the bytes of a network in shared memory, or 0 where it does not fit."""
         plan = self.plan(samples)
@@ -271,10 +271,6 @@ class Block:
         """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         train = self._kernel(self.plan(samples), self.resident_bytes(samples))
         return [(train, (job_type(self.problem.dtype), int64, int64))]
-
-    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
-        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
-        return Predictor(self.problem, self.rule, self.plan(1), self._limits).kernels()
 
     def _kernel(self, plan: Plan, resident_bytes: int) -> Any:
         return make_kernel(self._recipe, layout_of(plan), resident_bytes > 0, self._together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -79,6 +80,26 @@ def make_kernel(recipe: Recipe, rowwise: bool) -> Any:
             first += blocks * batch
 
     return kernel(predict, recipe, rowwise)
+
+
+class PredictsByBlocks(ABC):
+    """What families have in common of which each block predicts some rows."""
+
+    problem: Problem
+    rule: str
+    _limits: Limits
+
+    @abstractmethod
+    def plan(self, samples: int) -> Plan:
+        """Lay out the problem; see `fastnn.targets.cuda.host.arguments.Family`."""
+
+    def predictor(self, plan: Plan) -> Predictor:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return Predictor(self.problem, self.rule, plan, self._limits)
+
+    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
+        return self.predictor(self.plan(1)).kernels()
 
 
 class Predictor:

@@ -10,11 +10,11 @@ import numpy as np
 from numba import float64, int32, int64
 
 from fastnn.inputs.problem import Problem
-from fastnn.targets.cuda.block.predict import Predictor
+from fastnn.targets.cuda.block.predict import PredictsByBlocks
 from fastnn.targets.cuda.device.rules import no_precision, recipe_of
 from fastnn.targets.cuda.grid.body import THREADS, make_kernel, static_bytes
 from fastnn.targets.cuda.grid.shape import Shape, choose_shape, clocks, row_plan
-from fastnn.targets.cuda.host.arguments import Job, Predict, job_type
+from fastnn.targets.cuda.host.arguments import Job, job_type
 from fastnn.targets.cuda.host.costs import grid_seconds
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.numba_cuda import (
@@ -41,7 +41,7 @@ def at_a_time(X: Any) -> int:
     return 4 if X.shape[1] % 4 == 0 and address % 16 == 0 else 1
 
 
-class Grid:
+class Grid(PredictsByBlocks):
     """The family: networks whose first layer fits into the shared memory of all SMs."""
 
     name = "grid"
@@ -51,6 +51,10 @@ class Grid:
         self.problem, self.rule, self._limits = problem, rule, limits
         self._recipe = recipe_of(problem, rule)
         self._own: tuple[Any, Any] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made from."""
+        return Grid, (self.problem, self.rule, self._limits)
 
     @staticmethod
     def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
@@ -98,19 +102,11 @@ class Grid:
         rows.words[0, [BATCH, SAMPLES]] = batch, samples
         return GridPlan(rows.words, rows.numbers, shape.scratch, rows.dtype, shape)
 
-    def predictor(self, plan: Plan) -> Predict:
-        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
-        return Predictor(self.problem, self.rule, plan, self._limits)
-
     def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return the kernel of `train`; see `fastnn.targets.cuda.host.arguments.Family`."""
         plan = self.plan(samples)
         own = job_type(self.problem.dtype), float64[::1], int32[::1]
         return [(self._kernel(plan), (*own, int64, int64, int64))]
-
-    def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
-        """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
-        return Predictor(self.problem, self.rule, self.plan(1), self._limits).kernels()
 
     def _kernel(self, plan: GridPlan) -> Any:
         return make_kernel(self._recipe, layout_of(plan), plan.shape, THREADS)

@@ -104,7 +104,10 @@ Predict = Callable[[Any, np.ndarray, Any], np.ndarray]
 
 
 class Family(Protocol):
-    """One way to train, for one problem; `engine` chooses one and keeps to it."""
+    """One way to train, for one problem; `engine` chooses one and keeps to it.
+
+    Another process gets one as it was when it was made.
+    """
 
     name: str
     problem: Problem

@@ -36,19 +36,22 @@ compile_share(sys.stdin.buffer.read())
 _compiling = threading.Lock()
 
 
-def compile_all(family: Family, limits: Limits, samples: int) -> None:
-    """Compile the kernels with which a family trains on so many rows, for the current device."""
+def compile_all(family: Family, limits: Limits, samples: int, predicts: bool = False) -> None:
+    """Compile the kernels with which a family trains on so many rows, for the current device.
+
+    And those that predict, if there will be predictions.
+    """
     if SIMULATED:
         return
     with _compiling:
-        wanted = family.kernels(samples)
+        wanted = _wanted(family, samples, predicts)
         missing = [
             number
             for number, (kernel, types) in enumerate(wanted)
             if types not in kernel.overloads and not kernel._cache.has(types)
         ]
         count = max(1, min(available_threads(), len(missing) // SHARE))
-        made = type(family), family.problem, family.rule, limits, samples
+        made = family, limits, samples, predicts
         with _others([(*made, missing[first::count]) for first in range(1, count)]):
             for number in missing[::count]:
                 kernel, types = wanted[number]
@@ -92,20 +95,14 @@ def _others(shares: list[tuple[Any, ...]]) -> Iterator[None]:
 
 def compile_share(given: bytes) -> None:
     """Compile a share in a process of its own, for the device that another one has."""
-    kind, problem, rule, limits, samples, numbers = pickle.loads(given)
+    family, limits, samples, predicts, numbers = pickle.loads(given)
     pretend_device(limits.capability)
-    wanted = kind(problem, rule, limits).kernels(samples)
+    wanted = _wanted(family, samples, predicts)
     for number in numbers:
         kernel, types = wanted[number]
         compile_now(kernel, *types)
 
 
-def compile_ahead(family: Family, limits: Limits, samples: int) -> None:
-    """Compile all that a family trains and predicts with, for a device that is not at hand.
-
-    This is for a process that uses no device. The kernels go into the folder of kernels, where a
-    process with such a device and the same versions of compilers finds them.
-    """
-    pretend_device(limits.capability)
-    for kernel, types in (*family.kernels(samples), *family.predicting()):
-        compile_now(kernel, *types)
+def _wanted(family: Family, samples: int, predicts: bool) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Return the kernels that `compile_all` compiles, with their arguments' types."""
+    return [*family.kernels(samples), *(family.predicting() if predicts else [])]

@@ -21,6 +21,16 @@ def version_of(distribution: str) -> str:
         return ""
 
 
+def wheels() -> dict[str, str]:
+    """Return the versions of the compilers' packages, "" of what is not installed as one.
+
+    The libraries themselves tell no more than major and minor.
+    """
+    parts = "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc", "nvidia-nvjitlink"
+    names = [part + of for part in parts for of in ("", "-cu12", "-cu13")]
+    return {name: version_of(name) for name in names}
+
+
 def compilers() -> dict[str, str]:
     """Return the version of each library that kernels are compiled with, "" where it is missing."""
     import numba

@@ -22,7 +22,7 @@ import numba
 from fastnn.storage.kernels import code_cache
 from fastnn.storage.kernels.kernel_cache import folder, source_hash
 from fastnn.targets.cuda.host import driver
-from fastnn.targets.cuda.host.installed import compilers, package
+from fastnn.targets.cuda.host.installed import compilers, package, wheels
 
 # Taken now: what is imported is compiled, whatever becomes of the files meanwhile. The source of
 # user-defined rules is made by `fastnn.graph`.
@@ -80,7 +80,7 @@ class Kept:
 @cache
 def _surroundings() -> str:
     """Return all that decides on machine code beside the kernel and the device."""
-    versions = numba.__version__, package(), compilers(), _linker()
+    versions = numba.__version__, package(), compilers(), wheels(), _linker()
     return f"{_SOURCES} {versions} {sys.implementation.cache_tag}"
 
 

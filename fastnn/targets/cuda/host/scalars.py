@@ -63,8 +63,7 @@ def step_table(
     if rule in ("adam", "adamw"):
         table[:, C1], table[:, C2] = FACTORS.adam(beta1, beta2, t, hat)
     elif rule == "nadam":
-        # After so many updates the product counts as 0, and their number may be anything.
-        done = FACTORS.momentum(beta1, np.arange(min(first_step, 100)) + 1.0).prod()
+        done = FACTORS.product(beta1, first_step)
         product = done * np.cumprod(FACTORS.momentum(beta1, t))
         table[:, [C1, C2, C3]] = np.column_stack(FACTORS.nadam(beta1, beta2, t, product))
     elif rule == "averaged_sgd":
@@ -73,6 +72,17 @@ def step_table(
     usual = table[:, WEIGHT] = rows * mean
     np.divide(1.0, usual, out=table[:, INVERSE], where=usual > 0)
     return table
+
+
+def step_tables(
+    problem: Problem, rule: str, rates: np.ndarray, first_step: int, n: int, mean: float
+) -> list[np.ndarray]:
+    """Return `step_table` of some epochs, whose rates are (epochs, steps)."""
+    each = rates.shape[1]
+    return [
+        step_table(problem, rule, own, first_step + epoch * each, n, mean)
+        for epoch, own in enumerate(rates)
+    ]
 
 
 def weigh_steps(

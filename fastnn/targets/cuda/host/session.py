@@ -227,11 +227,11 @@ class Session:
             self.stream.synchronize()  # nothing may work on what is restored next
             raise
 
-    def prepare(self, family: Family) -> None:
-        """Compile what training needs."""
+    def prepare(self, family: Family, rows: int, predicts: bool) -> None:
+        """Compile what training on so many rows needs, and predictions if there are any."""
         what = f"{self._problem.dtype.name} CUDA kernels ({family.name})"
         with self.guarded("compiling"), CompileNotice(what):
-            compile_all(family, self.limits, self._problem.batch_size)
+            compile_all(family, self.limits, rows, predicts)
 
     def close(self) -> None:
         """Let the device's memory go."""

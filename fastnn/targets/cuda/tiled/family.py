@@ -52,14 +52,21 @@ class Tiled:
 
     name = "tiled"
 
-    def __init__(self, problem: Problem, rule: str, limits: Limits) -> None:
-        """Choose kernels for `problem`; nothing is compiled yet."""
-        self.problem, self.rule, self._limits = problem, rule, limits
+    def __init__(self, problem: Problem, rule: str, limits: Limits, shared: bool = False) -> None:
+        """Choose kernels for `problem`; nothing is compiled yet.
+
+        `shared` says whether it trains by `train_shared`, or by `train`.
+        """
+        self.problem, self.rule, self._limits, self._shared = problem, rule, limits, shared
         self._recipe = recipe_of(problem, rule)
         self._clock: Any = None
         self._parts: Any = None
         self._replays: dict[tuple[Any, ...], Replay] = {}
         self._asked: dict[Any, int] = {}  # bytes of shared memory, of the kernels that need a lot
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made from."""
+        return Tiled, (self.problem, self.rule, self._limits, self._shared)
 
     @staticmethod
     def reason_against(problem: Problem, rule: str, limits: Limits) -> str:
@@ -87,7 +94,8 @@ class Tiled:
 
     def kernels(self, samples: int) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return all kernels of a step; see `fastnn.targets.cuda.host.arguments.Family`."""
-        return self._each_once(self._step(self.plan(samples)))
+        plan = self.shared_plan(samples, samples) if self._shared else self.plan(samples)
+        return self._each_once(self._gradient(plan) + self._applied())
 
     def predicting(self) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return what predicts; see `fastnn.targets.cuda.host.arguments.Family`."""
@@ -101,7 +109,7 @@ class Tiled:
     def train(self, job: Job, plan: Plan, begin: int, end: int, stream: Any) -> None:
         """Put steps into the stream; see `fastnn.targets.cuda.host.arguments.Family`."""
         self._set_clock(begin, stream)
-        steps = self._step(plan)
+        steps = self._gradient(plan) + self._applied()
 
         def put(stream: Any) -> None:
             self._put(steps, stream, job, self._clock, self._parts)
@@ -153,7 +161,7 @@ class Tiled:
             What `add_up` returned last.
         """
         self._set_clock(0, stream)
-        gradient, update = self._gradient(plan), self._applied(summed=True)
+        gradient, update = self._gradient(plan), self._applied()
         for step in range(steps):
             self._put(gradient, stream, bare, self._clock, self._parts)
             bad = job.bad.copy_to_host(stream=stream)
@@ -245,10 +253,6 @@ class Tiled:
                 steps.append((k.forward_rows, *self._over(rows), layer))
         return steps
 
-    def _step(self, plan: Plan) -> list[Launch]:
-        """Return the launches of a step."""
-        return self._gradient(plan) + self._applied()
-
     def _gradient(self, plan: Plan) -> list[Launch]:
         """Return the launches up to the gradient, or where nothing waits for it, to the rule."""
         k = make_kernels(self._recipe)
@@ -270,11 +274,11 @@ class Tiled:
             steps.append((k.columns, -(-n // COLUMNS), COLUMN_THREADS, layer))
         return steps
 
-    def _applied(self, summed: bool = False) -> list[Launch]:
+    def _applied(self) -> list[Launch]:
         """Return the launches that come after the gradient, which may be a sum over processes."""
         k, network = make_kernels(self._recipe), self.problem.network
         own_rule = self.rule == self.problem.optimizer.rule
-        kernels = [k.hold] * summed
+        kernels = [k.hold] * self._shared
         if own_rule and self.problem.clip_norm is not None:
             kernels += [k.largest, k.squares]
         if kernels:
