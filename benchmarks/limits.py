@@ -8,19 +8,22 @@ with each other; and of a team of two. Processes show what two processors do at 
 does less is the price of working on one network, and the second table says what that is: how often
 threads wait for each other, and how much one reads that the other has just written, by what both
 cost alone. Then come the same shares in float64, what an epoch by Adam and AdamW takes beside one
-by SGD, the cost of a hidden unit, by how many fill a vector, and predictions.
+by plain SGD, and how much of that Adam's formula takes alone, the cost of a hidden unit, by how
+many fill a vector, the check of X for NaN and infinity, and predictions.
 Nothing else should run meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
 from typing import Any, Literal
 
+import numba
 import numpy as np
 from kept_code import compiled
 from markdown_tables import heading, row
@@ -28,15 +31,19 @@ from products import FLOAT32, FLOAT64, peak
 from timing import best_seconds, of_calls, of_team
 
 from fastnn import SGD, Adam, AdamW, Dense, Network, Trainer
+from fastnn.inputs.arrays import check_finite
+from fastnn.rules.updates import adam
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
+from fastnn.targets.cpu.llvm.rule_loops import EXACT
 from fastnn.targets.cpu.plan import MIDDLE, make_plan
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, SHARED_BYTES
 from fastnn.targets.layout import Layout
 
 ROWS, EPOCHS = 60_000, 3
-LINE_BYTES, HANDED_BYTES = 64, 32 << 10
+HANDED_BYTES = 32 << 10
+UPDATED = 2048  # weights whose gradients an update has at hand: 8 KB
 WIDTHS = 64, 80, 96, 100, 112, 128
 
 
@@ -93,13 +100,17 @@ class Workload:
         A thread has half the units of a layer that is apart, and half the rows of what follows. So
         of the last layer that is apart a quarter of the outputs, and of their derivatives. Where
         another layer follows one, all that the other thread has of its outputs; and for the way
-        back all that it has of the derivatives of that layer, and of the weights a quarter. And of
-        a first layer whose columns are more on one thread, the weights that the other updates.
+        back all that it has of the derivatives of that layer, and of the weights a quarter. Of the
+        last layer each updates half of the weights and of their transpose, from the derivatives in
+        all rows. And of a first layer whose columns are more on one thread, the weights that the
+        other updates. X is not among them: nobody writes it.
         """
-        hidden = self.widths[1:-1]
+        hidden, lanes = self.widths[1:-1], register_shape(FLOAT32).lanes
+        outputs = -(-self.widths[-1] // lanes) * lanes
         back = sum(hidden[1:]) / 2 if len(hidden) > 1 else hidden[0] / 4
-        rows = sum(hidden[:-1]) / 2 + hidden[-1] / 4 + back
+        rows = sum(hidden[:-1]) / 2 + hidden[-1] / 4 + back + outputs / 2
         weights = sum(k * n / 4 for k, n in zip(hidden[:-1], hidden[1:], strict=True))
+        weights += hidden[-1] * outputs
         return round(4 * (self.batch * rows + weights + self.given_weights))
 
     @property
@@ -271,13 +282,49 @@ def double(asked: list[Workload], rounds: int) -> None:
         print(row(load.name, *(f"{each:.0%}" for each in reached)), flush=True)
 
 
+_adam = numba.njit(**EXACT)(adam(np.float32, math))
+
+
+def update_alone(w: Any, m: Any, v: Any, g: Any, blocks: int, repeats: int) -> None:
+    """Update blocks of weights by Adam, whose gradients are the same for each block."""
+    w_, m_, v_, g_ = as_array(w), as_array(m), as_array(v), as_array(g)
+    small, one = np.float32(1e-7), np.float32(1)
+    for _ in range(repeats):
+        for block in range(0, blocks * UPDATED, UPDATED):
+            for i in range(UPDATED):
+                at = block + i
+                w_[at], m_[at], v_[at] = _adam(
+                    w_[at], g_[i], m_[at], v_[at], small, one - small, small, one - small, small,
+                    small, one, one, one, one,
+                )  # fmt: skip
+
+
+def alone(weights: int) -> float:
+    """Return the seconds in which Adam's formula updates so many weights, alone on one thread."""
+    run = compiled(update_alone, ("float32s",) * 4 + ("int", "int"))
+    blocks = -(-weights // UPDATED)
+    w, m, v = np.full((3, blocks * UPDATED), 0.1, np.float32)
+    g = np.full(UPDATED, 0.1, np.float32)
+
+    def timed(repeats: int) -> float:
+        return of_team(lambda me, times: run(w, m, v, g, blocks, times), 1)(repeats)
+
+    return best_seconds(timed) * weights / (blocks * UPDATED)
+
+
 def updates(asked: list[Workload], rounds: int) -> None:
-    """Print how many times as long as by SGD an epoch takes by Adam and AdamW."""
+    """Print how many times as long as by plain SGD an epoch takes by Adam and AdamW.
+
+    And how much longer a step of one thread takes by Adam, beside what its formula takes alone for
+    all weights: with the weights and their means where the network has them, and with all of them
+    in the first-level cache, where nothing but its arithmetic takes time.
+    """
     rules = {"SGD": None, "Adam": Adam(1e-4), "AdamW": AdamW(1e-4)}
     counts = {1: "one thread", 2: "two threads"}
     titles = [f"{name} / SGD, {count}" for count in counts.values() for name in [*rules][1:]]
     print("\n".join(heading("time of an epoch", *titles)), flush=True)
-    for load in asked:
+    near, lines = alone(UPDATED) / UPDATED, []
+    for load in (replace(each, momentum=0.0) for each in asked):
         trainers = {
             (count, name): load.trainer(count, rule=rule)
             for count in counts
@@ -286,6 +333,12 @@ def updates(asked: list[Workload], rounds: int) -> None:
         best = fastest(trainers, data_of(load), rounds)
         ratios = (best[at] / best[at[0], "SGD"] for at in best if at[1] != "SGD")
         print(row(load.name, *(f"{each:.2f}" for each in ratios)), flush=True)
+        weights = sum(k * n for k, n in zip(load.widths[:-1], load.widths[1:], strict=True))
+        more = (best[1, "Adam"] - best[1, "SGD"]) / -(-load.rows // load.batch)
+        found = more, alone(weights), near * weights
+        lines.append(row(load.name, *(f"{1e6 * each:.1f}" for each in found)))
+    titles = ["Adam takes more", "its formula alone", "all in the first-level cache"]
+    print("\n".join([*heading("us a step, one thread", *titles), *lines]), flush=True)
 
 
 def units(rounds: int) -> None:
@@ -322,8 +375,17 @@ def predictions(rounds: int) -> None:
             print(row(name, f"{rows}", f"{1e6 * seconds:.1f}", reached), flush=True)
 
 
+def checks(rounds: int) -> None:
+    """Print what the look for NaN and infinity takes, before the first epoch of a fit."""
+    X, _ = data_of(WORKLOADS["b64"])
+    call = partial(check_finite, X, FLOAT32, "X")
+    found = min(best_seconds(of_calls(call)) for _ in range(rounds))
+    print("\n".join(heading("NaN and infinity in X, all threads", "MB", "ms")))
+    print(row("60,000 rows of 784", f"{X.nbytes / 1e6:.0f}", f"{1e3 * found:.1f}"), flush=True)
+
+
 OF_WORKLOADS = {"shares": shares, "float64": double, "updates": updates}
-OTHERS = {"units": units, "predictions": predictions}
+OTHERS = {"units": units, "checks": checks, "predictions": predictions}
 
 
 def main() -> None:

@@ -58,6 +58,7 @@ WORKLOADS = {
         Workload("tiny", (20, 32, 16, 2), 32, 20_000, 0.05),
         Workload("small", (54, 33, 17, 7), 50, 20_000, 0.05, activation="tanh"),
         Workload("rows", (30, 10), 1, 50_000, 0.01),
+        Workload("pair", (30, 2), 1, 50_000, 0.01),
         Workload("logistic", (30, 1), 1, 50_000, 0.01),
         Workload("mnist-64", (784, 128, 10), 64, 60_000, 0.1),
         Workload("mnist-512", (784, 128, 10), 512, 60_000, 0.1),

@@ -75,7 +75,8 @@ class Contender:
 class Linear:
     """SGDClassifier with the logistic loss and no penalty, which always takes one row a step.
 
-    Of several classes it trains one against the rest, each by itself, side by side on threads.
+    Of several classes it trains one against the rest, each by itself, side by side on threads; of
+    two it has one output, which starts from the difference of the others' two.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Linear:
     ) -> None:
         self.data = data
         self.rate = workload.learning_rate
-        self.W, self.b = start[0]
+        self.W, self.b = (np.diff(each) if workload.widths[-1] == 2 else each for each in start[0])
         self.calls, self.jobs = 0, threads or -1
         self.same_loss = workload.binary
 
