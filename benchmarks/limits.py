@@ -43,7 +43,7 @@ from fastnn.targets.layout import Layout
 
 ROWS, EPOCHS = 60_000, 3
 HANDED_BYTES = 32 << 10
-UPDATED = 2048  # weights whose gradients an update has at hand: 8 KB
+UPDATED = 1024  # weights whose gradients an update has at hand: 4 KB
 WIDTHS = 64, 80, 96, 100, 112, 128
 
 

@@ -22,6 +22,7 @@ from fastnn.graph import (
     sqrt,
     tanh,
     variables,
+    where,
 )
 from fastnn.graph import sum as sum_of
 from fastnn.graph.custom import custom_loss
@@ -124,6 +125,20 @@ def test_scores_of_epochs_and_partial_fits_are_of_the_same_decision():
         (lambda z, y: exp(-(2 * y - 1) * z), 1, 0.0),
         (lambda z, y: softplus(z) - y * z + 1e9 * y, 1, 0.0),
         (lambda z, y: -(y * log(z) + (1 - y) * log(1 - z)), 1, 0.5),
+        (lambda z, y: maximum(0.1 * (y - z), 0.9 * (z - y)), 1, 0.5),
+        (lambda z, y: maximum(y - z, 2 * (z - y)), 1, 0.5),
+        (lambda z, y: where(z >= y, z - y, y - z), 1, 0.5),
+        (lambda z, y: -(y * log(z + 1e-7) + (1 - y) * log(1 - z + 1e-7)), 1, 0.5),
+        (lambda z, y: (z - (1.2 * y - 0.1)) ** 2, 1, 0.5),
+        (lambda z, y: (z - y) ** 2 + 0.1 * z, 1, 0.5),
+        (lambda z, y: maximum(0, abs(z - y) - 0.5), 1, 0.5),
+        (lambda z, y: exp(2 * (z - y)) - 2 * (z - y) - 1, 1, 0.5),
+        (lambda z, y: (z - y) ** 10, 1, 0.5),
+        (lambda z, y: maximum(0, -(2 * y - 1) * z), 1, 0.0),  # the perceptron's
+        (lambda z, y: maximum(0, -(2 * y - 1) * z) ** 2, 1, 0.0),
+        (lambda z, y: exp(-7 * (2 * y - 1) * z), 1, 0.0),
+        (lambda z, y: (z - 0.2 * (2 * y - 1)) ** 2, 1, 0.0),
+        (lambda z, y: maximum(0, 1 - 30 * (2 * y - 1) * z), 1, 0.0),
         (lambda z, y: (z[0] - y[0]) ** 2 + softplus(z[1]) - y[1] * z[1], 2, [0.5, 0.0]),
         (of_row, 3, 0.0),
     ],
@@ -244,13 +259,18 @@ def test_a_linear_classifier_of_targets_before_predicts_and_does_not_go_on(y):
         (lambda z, y: (1 - y * z) ** 2, r"same at every output for target 0.*\(2\*y - 1\)\*z"),
         (lambda z, y: softplus(z) - (1 - y) * z, "down for target 1; write -z"),
         (lambda z, y: (1 + 9 * y) * (z + y) ** 2, "down for target 1; write -z"),
-        (lambda z, y: (1 + 9 * y) * z**2, "the same way for both targets"),
-        (lambda z, y: (1 + 9 * y) * softplus(z), "the same way for both targets"),
-        (lambda z, y: maximum(0, abs(z) - y), "the same way for both targets"),
-        (lambda z, y: (z**2 - y) ** 2, "both ways for both targets, so that no output tells"),
-        (lambda z, y: (z**2 - 4 * y) ** 2 + 9 * y * z, "both ways for both targets"),
-        (lambda z, y: maximum(0, abs(z - y) - 1), "the same way for both targets"),  # flat between
+        (lambda z, y: (1 + 9 * y) * z**2, "every output the same way for both targets"),
+        (lambda z, y: (1 + 9 * y) * softplus(z), "every output the same way for both targets"),
+        (lambda z, y: maximum(0, abs(z) - y), "others the other way, so that the output does"),
+        (lambda z, y: (z**2 - y) ** 2, "others the other way, so that the output does not"),
+        (lambda z, y: (z**2 - 4 * y) ** 2 + 9 * y * z, "others the other way"),
+        (
+            lambda z, y: maximum(0, abs(z - y) - 1),
+            "away from 0, nor to 0 and 1",
+        ),  # flat between
         (lambda z, y: (z - 3 * y) ** 2, "away from 0, nor to 0 and 1; let label 1 be above"),
+        (lambda z, y: abs(z - 3 * y), "away from 0, nor to 0 and 1; let label 1 be above"),
+        (lambda z, y: maximum(0.1 * (3 * y - z), 0.9 * (z - 3 * y)), "away from 0, nor to 0 and 1"),
         (lambda z, y: (z / 10 - y) ** 2, "away from 0, nor to 0 and 1; let label 1 be above"),
         (lambda z, y: exp(z) - y * z - y, "away from 0, nor to 0 and 1; let label 1 be above"),
         (lambda z, y: -sum_of(y * log_softmax(z)), "same at every output for target 0"),

@@ -3,6 +3,7 @@
 import functools
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -82,6 +83,14 @@ def test_a_target_is_chosen_for_as_many_as_one_launch_could_train(monkeypatch):
     train_population(several, X, LABELS, epochs=1, views=views, **VALIDATION)
     sweep(trainer, scipy.sparse.csr_array(X), LABELS, 1, grid={"learning_rate": [0.1]}, seeds=2)
     assert [count for _, _, count in asked] == [2, 2, 1, 1, 1, 1]
+    asked.clear()
+    here = trainer_of(target="numpy", seed=1)
+    sparse = {"validation_data": (scipy.sparse.csr_array(X[:9]), LABELS[:9])}
+    with ThreadPoolExecutor(1) as executor:
+        train_population(several, X, LABELS, epochs=1, executor=executor, **VALIDATION)
+    train_population([*several, here], X, LABELS, epochs=1, **VALIDATION)
+    sweep(trainer, X, LABELS, 1, grid={"learning_rate": [0.1]}, seeds=2, **sparse)
+    assert [count for _, _, count in asked] == [1, 1, 2, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("workers", [2, 5, None])

@@ -2,10 +2,10 @@
 
 Targets are 1 where a label is there and 0 elsewhere. As with the losses that have names, it is
 there above the output 0, as of log_loss and hinge, or above 1/2, as of a squared error, whichever
-the slopes of the loss say: at the threshold the loss for target 0 falls towards smaller outputs and
-that for target 1 towards larger ones, and from the wrong side neither leads further away. A factor
-for one of the labels (a cost, a weight) changes no sign of a slope, so it changes what is learned
-and not how it is read.
+the slopes of the loss say: around the threshold the loss for target 0 falls towards smaller outputs
+and that for target 1 towards larger ones, and from the wrong side neither leads further away. It is
+1/2 where both are least near the targets themselves. A factor for one of the labels (a cost, a
+weight) changes no sign of a slope, so it changes what is learned and not how it is read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.custom import LOSS_KINDS, CustomLoss, CustomRowLoss
 from fastnn.rules.table import loss_row
 
-_LOG_ODDS, _HALF = 0.0, 0.5  # the thresholds
-_NEAR = 20.0  # most outputs of a training are below
-_SIZES = np.geomspace(_NEAR, 1e6, 48)[1:]
-# Quarters, with both thresholds, the targets and what is a quarter beside them, and larger ones.
-_OUTPUTS = np.concatenate([-_SIZES[::-1], np.arange(-_NEAR, _NEAR + 0.25, 0.25), _SIZES])
-# Slopes of less than this times the steepest one near 0 may be rounding, and count as 0.
+_NEAR, _LARGEST = 20.0, 1e6
+_SIZES = np.geomspace(_NEAR, _LARGEST, 48)[1:]
+_QUARTER, _LITTLE = 0.25, 1 / 64
+_BESIDE = [threshold + little for threshold in (0.0, 0.5) for little in (-_LITTLE, _LITTLE)]
+# Every quarter near 0, what is a little beside the thresholds, and larger ones.
+_OUTPUTS = np.sort(
+    np.concatenate([-_SIZES, np.arange(-_NEAR, _NEAR + _QUARTER, _QUARTER), _BESIDE, _SIZES])
+)
+# Where the slope for a target is below this times that for the other, its sign may be rounding's.
 _ROUNDED = 1e-12
 
 UserLoss = CustomLoss | CustomRowLoss
@@ -78,8 +81,8 @@ def thresholds(loss: UserLoss) -> float | np.ndarray:
         A loss that does not tell the labels apart there, whose outputs mean the other label, or
         whose targets are -1 and 1.
     """
-    found = [_threshold(loss, slopes) for slopes in _slopes(loss)]
-    return found[0] if len(set(found)) == 1 else np.array(found)
+    by_output = [_threshold(loss, slopes) for slopes in _slopes(loss)]
+    return by_output[0] if len(set(by_output)) == 1 else np.array(by_output)
 
 
 @lru_cache(maxsize=128)
@@ -90,38 +93,43 @@ def check_compared(loss: UserLoss) -> None:
     """
     if isinstance(loss, CustomLoss):
         for slopes in _slopes(loss):
-            _check_told(loss, slopes)
+            _check_tells_apart(loss, slopes)
 
 
 def _slopes(loss: UserLoss) -> Iterator[np.ndarray]:
     """Yield for each output the signs of the slopes for targets 0 and 1 at `_OUTPUTS`, (2, n)."""
     for place in range(1 if isinstance(loss, CustomLoss) else loss.outputs):
-        yield np.array([_signs(*_values(loss, place, target)) for target in (0.0, 1.0)])
+        slopes = np.array([_slope(loss, place, target) for target in (0.0, 1.0)])
+        low, high = np.sort(np.abs(slopes), axis=0)
+        yield np.where((low > 0) & (low < _ROUNDED * high), 0.0, np.sign(slopes))
 
 
-def _values(loss: UserLoss, place: int, target: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the loss for a target at `_OUTPUTS`, and its derivative by one output: (n,) each."""
+def _slope(loss: UserLoss, place: int, target: float) -> np.ndarray:
+    """Return the derivative by one output for a target at `_OUTPUTS`, (n,).
+
+    It is 0 where the loss or the derivative is not a finite number.
+    """
     if isinstance(loss, CustomLoss):
         asked = _OUTPUTS, np.full_like(_OUTPUTS, target)
-        return loss.evaluate(*asked), loss.gradient(*asked)
-    outputs = np.zeros((len(_OUTPUTS), loss.outputs))
-    targets = np.zeros((len(_OUTPUTS), loss.columns))
-    outputs[:, place], targets[:, place] = _OUTPUTS, target
-    return loss.evaluate(outputs, targets), loss.gradient(outputs, targets)[:, place]
-
-
-def _signs(values: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """Return -1, 0 or 1 for each slope; 0 where it or the loss is not a finite number."""
-    known = np.where(np.isfinite(values) & np.isfinite(slopes), slopes, 0.0)
-    steepest = np.abs(known[np.abs(_OUTPUTS) <= _NEAR]).max()
-    return np.where(np.abs(known) > _ROUNDED * steepest, np.sign(known), 0.0)
+        values, slopes = loss.evaluate(*asked), loss.gradient(*asked)
+    else:
+        outputs = np.zeros((len(_OUTPUTS), loss.outputs))
+        targets = np.zeros((len(_OUTPUTS), loss.columns))
+        outputs[:, place], targets[:, place] = _OUTPUTS, target
+        values, slopes = loss.evaluate(outputs, targets), loss.gradient(outputs, targets)[:, place]
+    return np.where(np.isfinite(values) & np.isfinite(slopes), slopes, 0.0)
 
 
 def _threshold(loss: UserLoss, slopes: np.ndarray) -> float:
-    _check_told(loss, slopes)
-    for threshold in (_LOG_ODDS, _HALF):
-        if _tells(slopes, threshold):
-            return threshold
+    _check_tells_apart(loss, slopes)
+    absent, present = slopes
+    if _parts_at(0.5, slopes) and all(
+        _at(slope, target - _QUARTER) <= 0 <= _at(slope, target + _QUARTER)
+        for target, slope in enumerate(slopes)
+    ):
+        return 0.5
+    if _parts_at(0.0, slopes) and _at(absent, -_LITTLE) >= 0 >= _at(present, _LITTLE):
+        return 0.0
     raise _refused(
         loss,
         "does not pull the outputs of both labels away from 0, nor to 0 and 1",
@@ -130,24 +138,23 @@ def _threshold(loss: UserLoss, slopes: np.ndarray) -> float:
     )
 
 
-def _tells(slopes: np.ndarray, threshold: float) -> bool:
-    """Return whether a loss brings the outputs of both labels to their side of a threshold."""
-    absent, there = slopes
-    at = int(np.searchsorted(_OUTPUTS, threshold))
-    if not (absent[at] > 0 > there[at]):
-        return False
-    if (absent[at:] < 0).any() or (there[:at] > 0).any():
-        return False
-    if threshold == _LOG_ODDS:
-        return True
-    return all(  # and least within a quarter of the target
-        slope[_OUTPUTS == target - 0.25][0] <= 0 <= slope[_OUTPUTS == target + 0.25][0]
-        for target, slope in enumerate(slopes)
-    )
+def _parts_at(threshold: float, slopes: np.ndarray) -> bool:
+    """Return whether outputs beside a threshold are led to their sides of it, and none away.
+
+    Those of target 0 above it go down, those of target 1 below it up.
+    """
+    absent, present = slopes
+    led = _at(absent, threshold + _LITTLE) > 0 > _at(present, threshold - _LITTLE)
+    misled = (absent[threshold < _OUTPUTS] < 0).any() or (present[threshold > _OUTPUTS] > 0).any()
+    return bool(led and not misled)
 
 
-def _check_told(loss: UserLoss, slopes: np.ndarray) -> None:
-    """Raise where target 0 pulls no output down that target 1 pulls up, or some the other way."""
+def _at(slope: np.ndarray, output: float) -> float:
+    return float(slope[_OUTPUTS == output][0])
+
+
+def _check_tells_apart(loss: UserLoss, slopes: np.ndarray) -> None:
+    """Raise where no output is pulled further down by target 0 than by 1, or some the other way."""
     for target, slope in enumerate(slopes):
         if not slope.any():
             raise _refused(
@@ -156,23 +163,26 @@ def _check_told(loss: UserLoss, slopes: np.ndarray) -> None:
                 "learned",
                 "of targets -1 and 1 write 2*y - 1 for y: a margin is (2*y - 1)*z",
             )
-    absent, there = slopes
-    apart, swapped = (absent > 0) & (there < 0), (absent < 0) & (there > 0)
-    if apart.any() and not swapped.any():
-        return
-    if swapped.any() and not apart.any():
+    absent, present = slopes
+    apart, swapped = (absent > present).any(), (absent < present).any()
+    if swapped and not apart:
         raise _refused(
             loss,
             "pulls outputs up for target 0 and down for target 1",
             "write -z for the output z, so that large outputs mean label 1",
         )
-    what = "both ways" if apart.any() else "the same way"
-    raise _refused(
-        loss,
-        f"pulls outputs {what} for both targets, so that no output tells which it was",
-        "give one that pulls them up for target 1 and down for target 0, as softplus(z) - y*z or "
-        "(z - y)**2 do",
-    )
+    if swapped or not apart:
+        problem = (
+            "pulls some outputs down for target 0 and up for target 1, and others the other way"
+            if apart
+            else "pulls every output the same way for both targets"
+        )
+        raise _refused(
+            loss,
+            f"{problem}, so that the output does not tell which it was",
+            "give one that falls towards large outputs for target 1 and towards small ones for "
+            "target 0, as softplus(z) - y*z and (z - y)**2 do",
+        )
 
 
 def _refused(loss: UserLoss, problem: str, remedy: str) -> InvalidInput:

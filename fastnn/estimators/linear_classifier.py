@@ -140,8 +140,8 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         """Return x . coef + intercept for each row of X: (m,) for two classes, else (m, classes).
 
         Of two classes it is above 0 for the second; of more the largest is that of the prediction.
-        Of two classes 1/2 is subtracted where a user-defined loss is least at the targets 0 and 1,
-        as (z - y)^2 is.
+        Of two classes 1/2 is subtracted where a user-defined loss is least near the targets 0 and
+        1, as (z - y)^2 is.
         """
         found = self._outputs_for(X)
         return found - self._threshold if self._threshold else found

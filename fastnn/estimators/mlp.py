@@ -109,8 +109,8 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         "binary_cross_entropy". Or another from `fastnn.rules.table.LOSSES`, a `fastnn.Huber` or its
         like, or a function or formula as for `fastnn.Trainer`: those of binary labels tell each
         class from the rest, and losses of numbers have 0 and 1 as targets. By a user-defined loss a
-        label is there above 0 where it pulls target 0 down from there and 1 up, else above 1/2
-        where it is least at the targets; one that does neither is refused.
+        label is there above 1/2 where it is least near the targets, else above 0 where it falls
+        from there to smaller outputs for 0 and to larger ones for 1; other ones are refused.
     class_weight
         "balanced", rows / (classes rows_c) for a class of rows_c; or a dict of weights by class. Of
         several labels a row, "balanced" or a list with one dict {0: ..., 1: ...} a label. They

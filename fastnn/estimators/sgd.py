@@ -63,8 +63,9 @@ class SGDClassifier(LinearClassifier):
         "squared_epsilon_insensitive" of labels -1 and 1, or a `Huber` or its like; or any loss of a
         `Trainer` but "poisson", such as "softmax_cross_entropy", which is one model of all classes.
         A function or formula has targets 0 and 1, so that a margin is (2 y - 1) z. Of two classes
-        the second is there above 0 where the loss pulls target 0 down from there and 1 up, else
-        above 1/2 where it is least at the targets; one that does neither is refused.
+        the second is there above 1/2 where the loss is least near the targets, else above 0 where
+        it falls from there to smaller outputs for 0 and to larger ones for 1; other ones are
+        refused.
     penalty, alpha, l1_ratio
         "l2", "l1", "elasticnet" or None, with its strength, and the share of l1 for "elasticnet".
     fit_intercept

@@ -31,25 +31,30 @@ Result = TypeVar("Result")
 MOST_TOGETHER = 1024  # networks in a launch: those of several rounds, all of which are in memory
 
 
-def take_targets(members: Sequence[Member]) -> None:
-    """Enter in the history of each member the target that it trains on, and why that one.
+def on_targets(members: Sequence[Member], executor: Executor | None) -> list[Member]:
+    """Return the members with the target that each trains on; their histories say why.
 
-    Many that a device could train in one launch may be worth it where one alone is not.
+    Many that a device could train in one launch may be worth it where one alone is not. Those that
+    an executor trains are alone.
     """
     kinds = [_kind(member) for member in members]
     counts = Counter(kinds)
+    chosen = []
     for member, kind in zip(members, kinds, strict=True):
-        model = member.model
-        found = choose(model.target, model.problem, counts[kind])
-        model.history.target, model.history.reason = found
+        model, count = member.model, 1 if executor is not None else counts[kind]
+        target, reason = choose(model.target, model.problem, count)
+        model.history.target, model.history.reason = target, reason
+        chosen.append(replace(member, model=replace(model, target=target)))
+    return chosen
 
 
 def _kind(member: Member) -> Hashable:
     """Return what members have in common that one launch could train; of sparse rows none could."""
     model, problem = member.model, member.model.problem
-    if not isinstance(member.data.X, np.ndarray):
+    given = [data for data in (member.data, member.validation) if data is not None]
+    if not all(isinstance(data.X, np.ndarray) for data in given):
         return id(member)
-    settings = problem.loss, problem.batch_size, problem.dtype, problem.precision
+    settings = problem.loss, problem.batch_size, problem.dtype, problem.precision, model.target
     return id(member.data), model.shuffle, problem.network, problem.optimizer.rule, *settings
 
 

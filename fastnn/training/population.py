@@ -24,7 +24,7 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import take_targets, train_many
+from fastnn.training.many import on_targets, train_many
 from fastnn.training.members import (
     Failure,
     Failures,
@@ -239,7 +239,7 @@ def trained_population(
             members.append(_member(trainer, inputs, watched, count, keeper))
         except InvalidInput as error:
             raise InvalidInput(f"member {index}: {error}") from error
-    take_targets(members)
+    members = on_targets(members, executor)
     kinds = {}
     for member in members:
         problem, target = member.model.problem, member.model.history.target

@@ -109,7 +109,8 @@ def best_of(
         The workers of an executor died in all that did not diverge.
     """
     first = trainer.__getstate__()
-    chosen, reason = choose(first.target, first.problem, restarts)
+    together = restarts if executor is None else 1
+    chosen, reason = choose(first.target, first.problem, together)
     workers = first.threads or available_threads() if chosen == "cpu" else 1
     # Together they may be worth a target that one alone is not.
     first = replace(first, target=chosen, threads=1, history=History(chosen, 1, reason))

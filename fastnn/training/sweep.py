@@ -19,7 +19,7 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import take_targets, train_many
+from fastnn.training.many import on_targets, train_many
 from fastnn.training.members import Failure, Failures, Member, OnError, at_rest, check_on_error
 from fastnn.training.metrics import (
     Metrics,
@@ -160,7 +160,7 @@ def sweep(
         for each in settings
         for seed in chosen
     ]
-    take_targets(members)
+    members = on_targets(members, executor)
     kinds = {}
     for member in members:
         problem = member.model.problem

@@ -45,7 +45,7 @@ def trace(trainer: Stateful, X: Any, y: Any, steps: int, sample_weight: Any) -> 
     _check_room(problem, min(problem.batch_size, len(data)), steps)
     engine = other._open()
     try:
-        engine.prepare(data.X)
+        engine.prepare(data.X, len(data))
         found, diverged = _updates(other, engine, data, steps)
     finally:
         engine.close()
