@@ -36,7 +36,7 @@ from fastnn.rules.updates import adam
 from fastnn.storage.kernels.compiling import as_array
 from fastnn.storage.kernels.machine import register_shape
 from fastnn.targets.cpu.llvm.intrinsics import atomic_load, atomic_store, pause
-from fastnn.targets.cpu.llvm.rule_loops import EXACT
+from fastnn.targets.cpu.llvm.rule_loops import INLINE, U
 from fastnn.targets.cpu.plan import MIDDLE, make_plan
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, SHARED_BYTES
 from fastnn.targets.layout import Layout
@@ -282,32 +282,38 @@ def double(asked: list[Workload], rounds: int) -> None:
         print(row(load.name, *(f"{each:.0%}" for each in reached)), flush=True)
 
 
-_adam = numba.njit(**EXACT)(adam(np.float32, math))
+_adam = numba.njit(**INLINE)(adam(np.float32, math))
 
 
-def update_alone(w: Any, m: Any, v: Any, g: Any, blocks: int, repeats: int) -> None:
-    """Update blocks of weights by Adam, whose gradients are the same for each block."""
-    w_, m_, v_, g_ = as_array(w), as_array(m), as_array(v), as_array(g)
+def update_alone(memory: Any, blocks: int, repeats: int) -> None:
+    """Update blocks of weights by Adam, whose gradients are the same for each block.
+
+    The weights, their two means and the gradients of a block follow one another in `memory`.
+    """
+    memory_, size = as_array(memory), blocks * UPDATED
     small, one = np.float32(1e-7), np.float32(1)
     for _ in range(repeats):
-        for block in range(0, blocks * UPDATED, UPDATED):
+        for block in range(blocks):
+            at = block * UPDATED
             for i in range(UPDATED):
-                at = block + i
-                w_[at], m_[at], v_[at] = _adam(
-                    w_[at], g_[i], m_[at], v_[at], small, one - small, small, one - small, small,
+                w, m, v = _adam(
+                    memory_[U(at + i)], memory_[U(3 * size + i)], memory_[U(size + at + i)],
+                    memory_[U(2 * size + at + i)], small, one - small, small, one - small, small,
                     small, one, one, one, one,
                 )  # fmt: skip
+                memory_[U(at + i)] = w
+                memory_[U(size + at + i)] = m
+                memory_[U(2 * size + at + i)] = v
 
 
 def alone(weights: int) -> float:
     """Return the seconds in which Adam's formula updates so many weights, alone on one thread."""
-    run = compiled(update_alone, ("float32s",) * 4 + ("int", "int"))
+    run = compiled(update_alone, ("float32s", "int", "int"))
     blocks = -(-weights // UPDATED)
-    w, m, v = np.full((3, blocks * UPDATED), 0.1, np.float32)
-    g = np.full(UPDATED, 0.1, np.float32)
+    memory = np.full((3 * blocks + 1) * UPDATED, 0.1, np.float32)
 
     def timed(repeats: int) -> float:
-        return of_team(lambda me, times: run(w, m, v, g, blocks, times), 1)(repeats)
+        return of_team(lambda me, times: run(memory, blocks, times), 1)(repeats)
 
     return best_seconds(timed) * weights / (blocks * UPDATED)
 

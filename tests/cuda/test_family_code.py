@@ -21,6 +21,8 @@ from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Dense, Dropout, Network
 
+# Instructions of a kernel at most, by the first word of its name: an SM's caches hold some thousand.
+INSTRUCTIONS = {"block": 7_500, "tiled": 3_300, "shared": 3_300, "predict": 5_000}
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 # A family, how much shared memory a block of its has, and the loss: of "block", the first is not
 # resident. The kernel of "grid" is in test_grid_code.
@@ -126,7 +128,10 @@ def assert_in_registers(wanted: list[Wanted], capability: tuple[int, int]) -> No
     """Compile kernels, and look for what lies in local memory."""
     for name, kernel, types in wanted:
         ptx = library_of(kernel, types).get_asm_str(cc=capability)
-        cubin.assert_in_registers(cubin.assemble(ptx, capability), name)
+        code = cubin.assemble(ptx, capability)
+        cubin.assert_in_registers(code, name)
+        most = INSTRUCTIONS.get(name.split()[0])
+        assert most is None or len(code.instructions) <= most, name
 
 
 @cache

@@ -73,6 +73,7 @@ def test_no_spills_and_no_local_memory(case, cc):
     code = compiled(problem, name, plan, cc)
     assert code.spill_bytes == code.stack_bytes == code.count("LDL|STL") == 0
     assert code.registers * 256 <= 65536
+    assert len(code.instructions) <= 10_500  # of which an SM's caches are to hold those of a step
     assert code.count("LDS.128") and code.count("STS.128") and code.count("LDGSTS")
     assert not code.count(r"LD\.|LD$|ST\.|ST$")  # all know in which memory they look
 

@@ -222,7 +222,7 @@ class Tiled:
             classes=clock,
             targets=put(np.zeros((1, 1), dtype)),
             weights=put(np.zeros(1)),
-            orders=put(np.arange(most, dtype=np.int32)[None]),
+            orders=put(np.arange(most, dtype=np.int32).reshape(1, -1)),  # [None] has a stride of 0
             results=zeros,
             bad=put(np.full(1, -1, np.int64)),
         )
