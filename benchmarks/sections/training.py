@@ -32,8 +32,8 @@ PEAK_SECONDS = 0.5
 TEXT = """\
 Times are medians; the ratio beside is that of the fastest epochs. The share is that of the
 arithmetic of an epoch, done in fastnn's fastest one, in what multiply-adds in registers alone
-reach, measured before the first row. Inputs are random, without a zero, but for MNIST, which is not in the
-mean: the first layer leaves out columns of X that are zero in all of 64 rows or so, which
+reach, measured before the first row. Inputs are random, without a zero, but for MNIST, which is not
+in the mean: the first layer leaves out columns of X that are zero in all of 64 rows or so, which
 changes no result, there those of the empty margin."""
 
 

@@ -21,7 +21,7 @@ from fastnn.graph import tanh
 from fastnn.inputs.problem import Problem
 from fastnn.network import SGD, Dense, Dropout, Network
 
-# Instructions of a kernel at most, by the first word of its name: an SM's caches hold some thousand.
+# Instructions of a kernel at most, by the first word of its name. Caches of an SM hold thousands.
 INSTRUCTIONS = {"block": 7_500, "tiled": 3_300, "shared": 3_300, "predict": 5_000}
 LARGE = 1 << 20  # bytes of shared memory that any network here fits into
 # A family, how much shared memory a block of its has, and the loss: of "block", the first is not
