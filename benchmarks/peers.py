@@ -27,7 +27,7 @@ from libraries import LIBRARIES, Settings, is_installed
 from options import check_data_folder, listed, positive, writable
 from processes import cores
 from readme import replace_report, report_in
-from workloads import WORKLOADS
+from workloads import REPORTED, WORKLOADS
 
 
 def processor() -> str:
@@ -80,9 +80,9 @@ def parse() -> argparse.Namespace:
         "--only",
         nargs="+",
         choices=WORKLOADS,
-        default=list(WORKLOADS),
+        default=REPORTED,
         metavar="NAME",
-        help=f"workloads, from {' '.join(WORKLOADS)}; default: all",
+        help=f"workloads, from {' '.join(WORKLOADS)}; default: all but pair",
     )
     for option, known in (("--peers", peers), ("--sections", list(sections.NAMES))):
         parser.add_argument(
@@ -127,7 +127,7 @@ def parse() -> argparse.Namespace:
         parser.error("--plot needs Matplotlib, which is not installed: pip install matplotlib")
     if chosen.plot and not {"training", "scaling"} & set(chosen.sections):
         parser.error("--plot draws the sections training and scaling; --sections has neither")
-    whole = chosen.sections == list(sections.NAMES) and chosen.only == list(WORKLOADS)
+    whole = chosen.sections == list(sections.NAMES) and chosen.only == REPORTED
     if chosen.readme and (chosen.quick or not whole or chosen.peers != peers):
         parser.error("--readme takes a whole report: not --quick, --only, --peers or --sections")
     check_data_folder(parser)
