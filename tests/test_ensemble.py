@@ -255,6 +255,15 @@ def test_selection_is_that_of_the_textbook(kind, scoring, weighted):
     assert [numbers[id(each._parameters)] for each in ensemble.members] == order
 
 
+def test_soft_labels_are_judged_without_smoothing_as_labels_are():
+    trainer = trainer_of([Dense(3)], label_smoothing=0.2)
+    soft = np.eye(3)[LABELS]
+    candidates = [Snapshot.of(trainer, outputs=(size * soft).astype("f4")) for size in (9, 3)]
+    for y in (LABELS, soft):
+        chosen = Ensemble.select(candidates, y, size=1)
+        assert chosen.members[0]._parameters is candidates[0]._parameters
+
+
 def test_weights_of_rows_decide_and_the_first_of_equals_is_taken():
     trainer = trainer_of([Dense(3)])
     good, bad = np.zeros((37, 3), np.float32), np.zeros((37, 3), np.float32)

@@ -358,6 +358,12 @@ def test_models_go_to_scikit_learn_and_come_from_it(case):
     other.fit(X, labels)
     taken = type(ours).from_sklearn(other)
     assert taken.get_params()["warm_start"] and taken.n_iter_ == other.n_iter_
+    before = {name: copy.copy(value) for name, value in vars(other).items()}
+    copy.deepcopy(taken).fit(X, labels)
+    taken = type(ours).from_sklearn(other)
+    type(ours).from_sklearn(other).partial_fit(X, labels)
+    for name in ("loss_curve_", "n_iter_", "validation_scores_"):
+        assert vars(other).get(name) == before.get(name)  # nothing of it is shared
     given = ours.fit(X, labels).to_sklearn()
     for mine, its in ((taken, other), (ours, given)):
         assert_array_equal(mine.predict(X), its.predict(X)) if hasattr(

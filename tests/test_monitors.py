@@ -219,6 +219,35 @@ def test_pickles_from_before_there_were_modes_watch_losses():
     assert again.monitor is hits
 
 
+def rows(y, predictions):
+    return len(predictions)
+
+
+@pytest.mark.parametrize("monitor", ["validation_auc", "validation_loss", rows])
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_rate_falls_by_what_an_earlier_fit_did_not_measure(monitor, target, tmp_path):
+    settings = {"patience": 0, "threshold": 0.9, "monitor": monitor}
+    trainer = trainer_of([Dense(1)], loss="binary_cross_entropy", target=target)
+    trainer.fit(X, BINARY, 2)
+    trainer.save(tmp_path / "m.safetensors")
+    loaded = Trainer.load(tmp_path / "m.safetensors")
+    for each in (trainer, loaded):
+        watching = ReduceOnPlateau(**settings, mode="max" if monitor is rows else "auto")
+        each.fit(X, BINARY, 3, validation_data=(X, BINARY), callbacks=watching)
+        assert each.rate_factor == pytest.approx(0.01)  # the first of three is the best
+
+
+@pytest.mark.parametrize("monitor", ["validation_loss", "loss"])
+def test_losses_with_another_smoothing_are_not_compared(monitor):
+    trainer, watching = trainer_of(), EarlyStopping(3, monitor=monitor)
+    validation = {"validation_data": (X, LABELS)}
+    trainer.fit(X, LABELS, 20, callbacks=watching, **validation)
+    done = trainer.epoch
+    trainer.set(label_smoothing=0.5)  # all losses are larger than before
+    trainer.fit(X, LABELS, 8, callbacks=watching, **validation)
+    assert trainer.label_smoothing == 0.5 and trainer.epoch > done
+
+
 def test_an_object_that_watches_something_else_now_starts_anew():
     stopping = EarlyStopping(5, "loss")
     trainer, _ = fit(stopping, epochs=2)

@@ -43,7 +43,7 @@ def take_over(estimator: Any, fitted: Any) -> None:
         estimator.classes_ = fitted.classes_
     for name in _NOTED:
         if hasattr(fitted, name):
-            setattr(estimator, name, getattr(fitted, name))
+            setattr(estimator, name, copy.copy(getattr(fitted, name)))  # lists, which fits extend
     defaults = {"t_": 0, "loss_curve_": [], "_no_improvement_count": 0}
     for name, value in {**defaults, **dict.fromkeys(_NOTED[2:5])}.items():
         if not hasattr(estimator, name):

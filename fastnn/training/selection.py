@@ -308,6 +308,7 @@ def _loss_function(problem: Problem, data: Data, scoring: Scoring) -> Callable[.
     """Return what the loss of a mean is, by one call of a function."""
     if scoring is None or scoring in ("loss", "accuracy"):
         name, sign = scoring or "loss", -1 if scoring == "accuracy" else 1
+        problem = problem.changed(label_smoothing=0.0)
 
         def own(mean: np.ndarray) -> float:
             found = scores(problem, Outputs(as_outputs(problem, mean)), data)

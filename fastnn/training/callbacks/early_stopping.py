@@ -227,6 +227,10 @@ class EarlyStopping(Bundled):
         if (
             best is None
             or not best.problem.takes_data_of(trainer.problem)
+            or (
+                self.series() in ("loss", "validation_loss")
+                and best.problem.label_smoothing != trainer.problem.label_smoothing
+            )
             or not trainer.history.agrees(best.history, best.epoch)
         ):
             return None

@@ -120,7 +120,9 @@ class ReduceOnPlateau(Bundled):
 
     def _due(self, history: History) -> bool:
         """Return whether the last value is one too many without a better one."""
-        values, due = history[self.series()], False
+        # What is measured for the first time in this fit was not in the epochs before.
+        known = self.series() in history
+        values, due = history[self.series()] if known else [None] * len(history), False
         done, last, best, worse = self._read
         if done > len(history) or last != _mark(history, done):  # another history, or done anew
             done, best, worse = 0, math.inf, 0
