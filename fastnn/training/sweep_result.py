@@ -135,7 +135,8 @@ class SweepResult(Sequence[Run]):
     def best(self) -> Run:
         """The run that ended with the smallest validation loss; without it, training loss.
 
-        Of many seeds one may be lucky: see `best_settings`.
+        Of many seeds one may be lucky: see `best_settings`. Runs of another `loss` or
+        `label_smoothing` do not compare so: measure a metric, and look at its column.
         """
         return min(self.rows, key=lambda run: (run.failed is not None, run.diverged, run.score))
 
