@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 from trainer_cases import REAL, X, trainer_of
 
-from fastnn import (
-    AdamW,
-    Checkpoint,
-    Dense,
-    Huber,
-    InvalidInput,
-    MLPRegressor,
-    Network,
-)
+from fastnn import AdamW, Checkpoint, Dense, Huber, InvalidInput, MLPRegressor, Network
 from fastnn.initializers import ConstantInitialiser, LostInitialiser
 from fastnn.losses import KINDS as LOSSES
 from fastnn.network import LAYERS
