@@ -212,7 +212,7 @@ def check_own(value: Any, kinds: Collection[type], what: str) -> None:
                 f"{what} is of the class {kind.__name__}, which is derived from {base.__name__}; "
                 "what runs is compiled for fastnn's own classes, and a file has settings and no "
                 f"code, so nothing would be left of what {kind.__name__} adds: pass "
-                f"{base.__name__}(...) itself, as a function may return it with your settings"
+                f"{base.__name__}(...) itself; a function can return it with the settings you want"
             )
 
 
