@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Collection
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, Self
@@ -194,6 +195,25 @@ def true_or_false(value: Any, what: str) -> bool:
         if not isinstance(value, np.bool_):
             raise InvalidInput(f"{what} must be True or False, not {shown(value)}")
     return bool(value)
+
+
+def check_own(value: Any, kinds: Collection[type], what: str) -> None:
+    """Raise `InvalidInput` where the class of `value` is derived from one of `kinds`, and is none.
+
+    What runs is compiled for fastnn's own classes, and files have their names: what a class that is
+    derived from one overrides would count in one place, not in another, and be lost in a file.
+    """
+    kind = type(value)
+    if kind in kinds:
+        return
+    for base in kind.__mro__:
+        if base in kinds:
+            raise InvalidInput(
+                f"{what} is of the class {kind.__name__}, which is derived from {base.__name__}; "
+                "what runs is compiled for fastnn's own classes, and a file has settings and no "
+                f"code, so nothing would be left of what {kind.__name__} adds: pass "
+                f"{base.__name__}(...) itself; a function can return it with the settings you want"
+            )
 
 
 def check_takes(function: Any, arguments: str, what: str) -> None:

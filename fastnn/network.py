@@ -16,7 +16,15 @@ import numpy as np
 
 from fastnn.arguments import explained
 from fastnn.elsewhere import NETWORK, refused
-from fastnn.errors import InvalidInput, check_takes, number, shown, true_or_false, whole
+from fastnn.errors import (
+    InvalidInput,
+    check_own,
+    check_takes,
+    number,
+    shown,
+    true_or_false,
+    whole,
+)
 from fastnn.initializers import INITIALISERS, BiasInitialiser, Initialiser, InitialiserName
 from fastnn.layers import Layer, Parameter
 from fastnn.normalization import BatchNorm, LayerNorm
@@ -269,9 +277,9 @@ class Network:
     Raises
     ------
     InvalidInput
-        No layer, one that is none of `Dense`, `Dropout`, `LayerNorm`, `BatchNorm` and `Periodic`, a
-        last one that is not `Dense`, or a `Periodic` of more columns than come in. Shapes of
-        parameters, of a network that does not know its inputs.
+        No layer, one that is none of `Dense`, `Dropout`, `LayerNorm`, `BatchNorm` and `Periodic`,
+        also one of a class derived from these, a last one that is not `Dense`, or a `Periodic` of
+        more columns than come in. Shapes of parameters, of a network that does not know its inputs.
     """
 
     inputs: int | None
@@ -302,6 +310,7 @@ class Network:
             if not isinstance(layer, LAYERS):
                 hint = _instead(layer)
                 raise InvalidInput(f"layer {position} must be a {_KNOWN}, not {shown(layer)}{hint}")
+            check_own(layer, LAYERS, f"layer {position}")
         if not self.layers or not isinstance(self.layers[-1], Dense):
             raise InvalidInput("a Network must end in a Dense layer, which gives its outputs")
         if inputs is not None:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, number, shown, true_or_false, whole
+from fastnn.errors import (
+    Diverged,
+    InvalidInput,
+    check_own,
+    number,
+    shown,
+    true_or_false,
+    whole,
+)
 from fastnn.layers import Layer, rule_of
 from fastnn.losses import BY_NAME, KINDS
 from fastnn.network import BatchNorm, Dense, Network
@@ -109,9 +117,9 @@ class Problem:
     Raises
     ------
     InvalidInput
-        A setting out of range, an unknown name, `ignore_nan` with a loss of the whole row, a loss
-        that does not fit the last layer or cannot be traced, or formulas that are too long
-        together.
+        A setting out of range, an unknown name, a loss or an optimizer of a class derived from
+        fastnn's, `ignore_nan` with a loss of the whole row, a loss that does not fit the last layer
+        or cannot be traced, or formulas that are too long together.
     """
 
     network: Network
@@ -148,12 +156,14 @@ class Problem:
         if isinstance(self.loss, type):
             known = ", ".join(f"{kind.__name__}()" for kind in KINDS)
             name = self.loss.__name__
-            instead = f"write {name}()" if issubclass(self.loss, KINDS) else f"one is {known}"
+            instead = f"write {name}()" if self.loss in KINDS else f"one is {known}"
             raise InvalidInput(f"loss must not be a class, and {name} is one; {instead}")
         if not isinstance(self.loss, KINDS):
             loss = rule_of("loss", self.loss, LOSSES, self.network.outputs)
             object.__setattr__(self, "loss", loss)
-        if not isinstance(self.optimizer, Optimizer):
+        check_own(self.loss, KINDS, "loss")
+        check_own(self.optimizer, OPTIMIZERS, "optimizer")
+        if type(self.optimizer) not in OPTIMIZERS:
             raise refusal(self.optimizer)
         if isinstance(self.batch_size, str) or self.batch_size is None:
             raise InvalidInput(

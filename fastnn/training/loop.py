@@ -241,7 +241,10 @@ def followers(calls: tuple[Callback, ...]) -> tuple[Bundled, ...]:
 
 def go_in_blocks(calls: tuple[Callback, ...]) -> bool:
     """Return whether the results of epochs are all that these callbacks need."""
-    return all(isinstance(each, Bundled) and each.follows and each.by_results for each in calls)
+    return all(
+        isinstance(each, Bundled) and each.follows and each.by_results and each.foresees_calls()
+        for each in calls
+    )
 
 
 @works

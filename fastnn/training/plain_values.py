@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, InvalidInput
+from fastnn.errors import CorruptFile, InvalidInput, check_own
 from fastnn.graph.custom import CustomActivation, CustomLoss, CustomRowLoss, CustomRule
 from fastnn.graph.nodes import MOST_TOGETHER
 from fastnn.graph.saved import from_plain, to_plain
@@ -22,6 +22,7 @@ _LAYERS = {kind.__name__: kind for kind in LAYERS}
 _OPTIMIZERS = {kind.__name__: kind for kind in OPTIMIZERS}
 _LOSSES = {kind.__name__: kind for kind in LOSS_KINDS}
 _SCHEDULES = {kind.__name__: kind for kind in KINDS}
+_READ = (*LAYERS, *OPTIMIZERS, *LOSS_KINDS, *KINDS)  # of what else is written, nothing comes back
 # What settings were before there were these, which are missing in files of that time.
 _LATER: dict[str, dict[str, Any]] = {
     "Dense": {
@@ -138,7 +139,14 @@ def _rule(values: Any, kind: type[CustomRule], where: str) -> Any:
 
 
 def _to_dict(value: Any) -> dict[str, Any]:
-    """Return the class name and the settings of one frozen value."""
+    """Return the class name and the settings of one frozen value.
+
+    Raises
+    ------
+    InvalidInput
+        Its class is derived from one that `_from_dict` knows, as an older pickle may have it.
+    """
+    check_own(value, _READ, "what is to be saved")
     settings = {each.name: _plain(each.name, getattr(value, each.name)) for each in fields(value)}
     return {"kind": type(value).__name__, **settings}
 
@@ -167,7 +175,7 @@ def _plain(name: str, setting: Any) -> Any:
 
 def _initialiser(setting: Any) -> dict[str, Any]:
     """Return what a file has of an initialiser that is callable."""
-    if isinstance(setting, ConstantInitialiser):
+    if type(setting) is ConstantInitialiser:  # one derived from it may give other weights
         return {"constant": setting.value}
     if isinstance(setting, LostInitialiser):
         return {"function": setting.name}

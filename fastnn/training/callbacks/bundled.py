@@ -41,6 +41,8 @@ class Bundled:
     by_results
         Whether those that follow need no call after each epoch, but where `calls_after` says: then
         many short epochs are done in one call, and done again up to where one wants to be called.
+        Where a class derived from theirs has a `__call__` of its own, that has the last word: see
+        `foresees_calls`.
     needs_penalty
         Whether those that follow need the penalty of each result.
     ends
@@ -83,6 +85,19 @@ class Bundled:
         For those of `by_results`; the trainer is as before these epochs.
         """
         return len(results)
+
+    def foresees_calls(self) -> bool:
+        """Return whether `calls_after` is of the class that says what a call does, or a later one.
+
+        A user-defined class that is derived from one of fastnn's may have a `__call__` of its own,
+        of which the `calls_after` that it inherits knows nothing.
+        """
+        kinds = type(self).__mro__
+        looks, calls = (
+            next(place for place, kind in enumerate(kinds) if name in vars(kind))
+            for name in ("calls_after", "__call__")
+        )
+        return looks <= calls
 
     def calls_not_before(self, trainer: Stateful) -> float:
         """Return how many of the next epochs there are at least before it has to be called.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,7 +173,20 @@ def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
     All others, of which nobody knows what a copy would do, are shared.
     """
     own = (EarlyStopping, ReduceOnPlateau)
-    return tuple(replace(each) if isinstance(each, own) else each for each in callbacks)
+    return tuple(_anew(each) if isinstance(each, own) else each for each in callbacks)
+
+
+def _anew(callback: EarlyStopping | ReduceOnPlateau) -> Callback:
+    """Return a copy without what it has taken note of; a derived class may take other arguments."""
+    made = copy.copy(callback)
+    for each in fields(made):
+        if each.init:
+            continue
+        if each.default is not MISSING:
+            object.__setattr__(made, each.name, each.default)
+        elif each.default_factory is not MISSING:
+            object.__setattr__(made, each.name, each.default_factory())
+    return made
 
 
 def take_over(

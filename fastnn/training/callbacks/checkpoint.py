@@ -26,7 +26,6 @@ from fastnn.training.callbacks.bundled import (
 )
 from fastnn.training.callbacks.states import states_of
 from fastnn.training.history import History
-from fastnn.training.plain_values import optimizer_to_dict
 
 if TYPE_CHECKING:
     from fastnn.training.trainer_state import Stateful
@@ -132,7 +131,7 @@ class Checkpoint(Bundled):
 
     def check(self, trainer: Stateful) -> None:
         """Make the folder, and refuse what could not be saved or resumed."""
-        optimizer_to_dict(trainer.problem.optimizer)
+        models.problem_to_plain(trainer.problem)
         place, done = self._place(), _epochs_of(trainer.history)
         with tensor_file.family_errors(os.fspath(place.folder)):
             place.folder.mkdir(parents=True, exist_ok=True)
