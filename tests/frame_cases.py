@@ -57,6 +57,17 @@ class Exported:
         return kind.__arrow_c_schema__()
 
 
+class Interchanged:
+    """A table that exports itself by the older protocol alone."""
+
+    def __init__(self, table) -> None:
+        self.table = table
+
+    def __dataframe__(self, nan_as_null=False, allow_copy=True):
+        """Export the table."""
+        return self.table.__dataframe__(nan_as_null, allow_copy)
+
+
 class LikePandas:
     """A frame of a library that resembles pandas."""
 
@@ -101,6 +112,7 @@ TABLES = {
     ),
     "pyarrow, a batch": lambda: arrow_table().to_batches()[0],
     "an Arrow stream": lambda: Exported(arrow_table()),
+    "an interchange object": lambda: Interchanged(arrow_table()),
 }
 
 

@@ -53,7 +53,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "fastnn.tabular": (
         ("table", "words", "dates", "edges", "zones", "curve", "deviations"),
-        ("durations", "hints", "cells", "spelling"),
+        ("durations", "hints", "cells", "spelling", "matrices"),
         ("categories", "columns"),
         ("rules", "files", "encodings"),
         ("label", "fields", "relevance", "met"),
@@ -132,7 +132,7 @@ ALLOWED = {
     "sklearn": ("examples", "estimators"),
     "matplotlib": ("graph", "plots"),
     "pandas": ("examples", "tables"),
-    "pyarrow": ("inputs.table_files", "tabular.files"),
+    "pyarrow": ("inputs.frames", "inputs.table_files", "tabular.files"),
     "tqdm": ("training.progress",),
     "safetensors": ("storage.tensor_file",),
     "torch": ("interchange",),

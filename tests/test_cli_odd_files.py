@@ -1,6 +1,8 @@
 """What the commands make of files that other programs write in their own ways."""
 
+import bz2
 import datetime
+import gzip
 import io
 import sys
 import time
@@ -392,3 +394,72 @@ def test_data_in_the_place_of_a_model_are_named(here, capsys):
     assert train("data.csv") == 0
     assert main(["predict", "data.csv", "model.safetensors"]) == 2
     assert "MODEL comes first, then DATA" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["ARROW1", "ARRONDISSEMENT", "PAR1", "PARCEL", "FEA1", "BZh9", "BZh", "%PDF"]
+)
+def test_a_header_that_begins_as_a_file_of_another_kind_is_text(name, here, capsys):
+    text = "\n".join([f"{name},POP,y", *(f"{n:.3f},{n * n:.2f},{n > 0}" for n in NUMBERS)])
+    for data in ("data.csv", "data.csv.gz"):
+        packed = data.endswith(".gz")
+        (here / data).write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+        assert train(data) == 0
+        assert f"2 numbers: {name!r}, 'POP'" in capsys.readouterr().err
+        assert main(["predict", "model.safetensors", data, "--quiet"]) == 0
+        assert main(["evaluate", "model.safetensors", data, "--quiet"]) == 0
+        capsys.readouterr()
+    (here / "data.csv").write_text(f"y,{name}\n" + "1,2\n" * 9 + f"{name},PAR1", "utf-8")
+    assert train("data.csv", "--stream") == 2
+    assert "data.csv is none" in capsys.readouterr().err
+
+
+def test_files_of_other_kinds_are_known_by_what_follows_their_first_letters(here, capsys):
+    for start, what in (
+        (b"FEA1\0\0\0\0\1\0\0\0", "a Feather file of version 1"),
+        (bz2.compress(b"a,y\n1,2\n"), "packed with bzip2"),
+        (bz2.compress(b""), "packed with bzip2"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (gzip.compress(b"ARROW1\0\0\xff\xff\xff\xff"), "an Arrow file that is piped or in gzip"),
+    ):
+        (here / "data").write_bytes(start)
+        assert train("data") == 2
+        assert f"data is no table but {what}" in capsys.readouterr().err
+
+
+def test_files_of_pyarrow_that_are_cut_off_are_damaged(here, capsys):
+    arrow = pytest.importorskip("pyarrow")
+    feather = pytest.importorskip("pyarrow.feather")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"a": NUMBERS, "y": SIGNS})
+    parquet.write_table(table, "parquet")
+    parquet.write_table(table[:0], "no rows")
+    feather.write_feather(table, "feather")
+    for name in ("parquet", "no rows", "feather"):
+        whole = (here / name).read_bytes()
+        for count in (12, len(whole) // 2, len(whole) - 1):
+            (here / "cut").write_bytes(whole[:count])
+            assert train("cut") == 2
+            assert "is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("delimiter", ["\t", " "])
+@pytest.mark.parametrize("clocks", [("08:15", "17:30"), ("12:40", "9:59"), ("10:45", "11:05")])
+def test_numbers_and_times_without_a_header_are_no_svmlight(clocks, delimiter, here, capsys):
+    rows = [[str(1000 + n), *clocks] for n in range(30)]
+    rows += [[str(1000 + n), "10:30", "17:45"] for n in range(30)]
+    (here / "data.tsv").write_text("\n".join(map(delimiter.join, rows)) + "\n", "utf-8")
+    given = [] if delimiter == "\t" else ["--delimiter", delimiter]
+    assert main(["train", "data.tsv", "--label", "1", *given, *QUICK]) == 0
+    assert "2 times of day: '2', '3'" in capsys.readouterr().err
+
+
+def test_svmlight_of_whole_numbers_stays_what_it_is(here, capsys):
+    for rows in (
+        [f"{n % 2} 3:{n % 50 + 10} 12:{n % 40 + 10}" for n in range(40)],  # such as 3:10 12:59
+        [f"{n % 2} 12:{n % 50 + 10} 3:{n % 9}" for n in range(40)],  # in no order
+        [f"{n % 2} 12:100 3:{n % 50 + 10} # 08:15" for n in range(40)],
+    ):
+        (here / "data").write_text("\n".join(rows) + "\n", "utf-8")
+        assert main(["train", "data", *QUICK]) == 0
+        assert "columns are counted from 1" in capsys.readouterr().err

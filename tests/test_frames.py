@@ -20,6 +20,7 @@ from frame_cases import (
     TABLE,
     TABLES,
     Exported,
+    Interchanged,
     arrow_table,
     bits,
     pandas_frame,
@@ -467,8 +468,10 @@ def test_no_library_of_frames_is_imported():
 
 
 def test_a_table_for_others_needs_one_of_them(monkeypatch):
-    table = Exported(arrow_table())
+    table, other = Exported(arrow_table()), Interchanged(arrow_table())
     monkeypatch.delitem(sys.modules, "pyarrow")
     monkeypatch.delitem(sys.modules, "polars", raising=False)
     with pytest.raises(InvalidInput, match=r"X \(Exported\) is a table.*pyarrow\.table\(X\)"):
         trainer_of().fit(table, LABELS, 1)
+    with pytest.raises(InvalidInput, match=r"interchange\.from_dataframe\(X\)"):
+        trainer_of().fit(other, LABELS, 1)

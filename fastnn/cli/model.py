@@ -19,7 +19,7 @@ from fastnn.tabular import preparation as preparations
 from fastnn.tabular.label import Label, missing_in, numbers_of, texts_of_missing, why_missing
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns, Preparation, Scaled
-from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file, listed
+from fastnn.tabular.table import Matrix, Table, WrongCell, cell, counted, in_file, listed
 from fastnn.targets.selection import is_cuda
 from fastnn.training import scores
 from fastnn.training.ensemble import measured_of
@@ -210,7 +210,7 @@ class Described(ABC):
             if row is None and np.isnan(X[:, place]).any():
                 row = int(np.isnan(X[:, place]).argmax())
             if row is not None:
-                what = f"column {name!r}: {values[row]!r:.60} where a number is due, and there was "
+                what = f"column {name!r}: {cell(values[row])} where a number is due, and there was "
                 with in_file(data.places):
                     raise WrongCell(row, what + "one in all rows of the training")
         return Matrix(X, y, scaled.first, data.places, self.label.name)

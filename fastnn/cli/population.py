@@ -120,7 +120,7 @@ def run(options: argparse.Namespace, out: str, begun: float, said: list[str]) ->
         f"compared by {counted(len(data.validation), 'other')}"
     )
     say_all(said, options.quiet)
-    _fit(estimator, data, options.quiet)
+    _fit(estimator, data, options)
     model.keep()
     estimator.save(out)
     _report(model, data, out, time.perf_counter() - begun)
@@ -145,7 +145,7 @@ def _estimator(options: argparse.Namespace, classes: bool) -> Any:
     return kind(random_state=options.seed or 0, verbose=int(not options.quiet), **settings)
 
 
-def _fit(estimator: Any, data: Parts, quiet: bool) -> None:
+def _fit(estimator: Any, data: Parts, options: argparse.Namespace) -> None:
     """Train, with a line for each member."""
     train, held = data.train, data.validation
     weights: Any = data.weights
@@ -154,7 +154,7 @@ def _fit(estimator: Any, data: Parts, quiet: bool) -> None:
         return None if weights is None else weights[rows]
 
     # Lines of the training are no answers.
-    aside = contextlib.nullcontext() if quiet else contextlib.redirect_stdout(sys.stderr)
+    aside = contextlib.nullcontext() if options.quiet else contextlib.redirect_stdout(sys.stderr)
     try:
         with aside:
             estimator.fit(
@@ -169,8 +169,10 @@ def _fit(estimator: Any, data: Parts, quiet: bool) -> None:
         raise KeyboardInterrupt("nothing saved; --time-limit S ends with a model") from None
     except FastnnError:
         raise
-    except ValueError as error:  # of a scorer that does not suit the label
-        raise InvalidInput(f"--scoring: {error}") from error
+    except ValueError as error:
+        # A scorer may not suit the label.
+        where = "" if options.scoring is None else "--scoring: "
+        raise InvalidInput(f"{where}{error}") from error
 
 
 def _report(model: PopulationModel, data: Parts, out: str, seconds: float) -> None:

@@ -158,13 +158,18 @@ class Parts:
     def __init__(self, model: Described, data: Table | Matrix, options: Any, said: list[str]):
         import numpy as np
 
+        from fastnn.tabular.table import in_file
+
         self.weights: np.ndarray | None = None
+        self.places = data.places
         plan = model.plan
-        if plan.weight:
-            self.weights = weights_of(data, plan.weight, options.decimal)
         values = model.labels(data)
         assert values is not None
-        targets, new = model.targets(values, options.decimal, said)
+        with in_file(data.places):
+            if plan.weight:
+                self.weights = weights_of(data, plan.weight, options.decimal)
+            targets, new = model.targets(values, options.decimal, said)
+            self.y = outcomes_of(model, targets)
         if new:
             raise InvalidInput(
                 f"the label has {len(new)} classes that the model does not know, such as "
@@ -172,11 +177,11 @@ class Parts:
             )
         self.targets = targets
         self.X = model.features(data, options.decimal, said)
-        self.y = model.outcomes(targets)
         groups = targets if model.label.classes else np.zeros(len(targets), np.int64)
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
+        check_weights(plan.weight, self.weights, self.train, self.validation)
 
     def of(self, rows: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """Return features, targets and weights of some of them."""
@@ -345,21 +350,72 @@ def _check_roles(given: dict[str, list[str]]) -> None:
 
 
 def weights_of(data: Any, name: str, decimal: str) -> Any:
-    """Return the weights in a column, or raise `InvalidInput` where one is none."""
+    """Return the weights in a column, or raise `WrongCell` where one is none."""
     import numpy as np
 
     from fastnn.tabular.label import numbers_of
+    from fastnn.tabular.table import WrongCell, cell
 
     weights, row = numbers_of(data.columns[name], decimal)
     wrong = ~(weights >= 0)
     if row is None and wrong.any():
         row = int(np.argmax(wrong))
     if row is not None:
-        raise InvalidInput(
-            f"row {row + 1}, column {name!r}: {data.columns[name][row]!r:.60} where a weight of at "
-            "least 0 is due"
+        raise WrongCell(
+            row,
+            f"column {name!r}: {cell(data.columns[name][row])} where a weight of at least 0 is due",
         )
     return weights
+
+
+def check_weights(
+    name: str, weights: np.ndarray | None, train: np.ndarray, validation: np.ndarray
+) -> None:
+    """Raise `InvalidInput` where all rows of a part have weight 0, of which there is no mean."""
+    from fastnn.tabular.table import counted
+
+    for what, rows in (("train on", train), ("validate with", validation)):
+        if weights is not None and len(rows) and not weights[rows].any():
+            raise InvalidInput(
+                f"--weight: column {name!r} is 0 in each of {counted(len(rows), 'row')} to {what}; "
+                "give some a larger weight, or choose another column"
+            )
+
+
+def outcomes_of(model: Described, targets: np.ndarray) -> np.ndarray:
+    """Return what a model learns of targets, or raise `WrongCell` where its dtype holds one not."""
+    import numpy as np
+
+    from fastnn.cli.model import TableModel
+    from fastnn.tabular.table import WrongCell
+
+    found = model.outcomes(targets)
+    if isinstance(model, TableModel) and not model.label.classes:
+        dtype = model.trainer.problem.dtype
+        with np.errstate(over="ignore"):
+            wrong = ~np.isfinite(found.astype(dtype))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise WrongCell(
+                row,
+                f"column {model.label.name!r}, the label: {targets[row]:g} is too large for "
+                f"{dtype.name}; correct it, or train a model with --dtype float64",
+            )
+    return found
+
+
+def check_counts(label: Label, targets: np.ndarray, places: np.ndarray | None) -> None:
+    """Raise `InvalidInput` where labels for the loss poisson are negative."""
+    from fastnn.tabular.table import WrongCell, in_file
+
+    if (targets < 0).any():
+        row = int((targets < 0).argmax())
+        with in_file(places):
+            raise WrongCell(
+                row,
+                f"column {label.name!r}, the label: {targets[row]:g}, but --loss poisson takes "
+                "counts, which are at least 0; correct it, or choose another --loss",
+            )
 
 
 def shares(options: argparse.Namespace) -> tuple[float, float]:

@@ -13,8 +13,10 @@ from fastnn.cli import settings
 from fastnn.cli.data import called
 from fastnn.cli.rows import (
     Prepared,
+    check_weights,
     inputs_of,
     label_of,
+    outcomes_of,
     said_of_label,
     said_of_parts,
     shares,
@@ -213,6 +215,8 @@ class StreamedParts:
     ----------
     rows
         How many have a label.
+    places
+        The numbers of these in the files, from 0.
     """
 
     def __init__(
@@ -235,24 +239,26 @@ class StreamedParts:
         if absent := [name for name in needed if name not in source.names]:
             raise InvalidInput(f"the data have no column {listed(absent)}, which the model needs")
         values = source.column(model.label.name)
-        self._rows = np.flatnonzero(~missing_in(values))
+        self.places = np.flatnonzero(~missing_in(values))
         self._model, self._source, self._decimal = model, source, options.decimal
-        self.rows, self.weights = len(self._rows), None
-        with in_file(self._rows):
-            targets, new = model.targets(values[self._rows], options.decimal, said)
+        self.rows, self.weights = len(self.places), None
+        with in_file(self.places):
+            targets, new = model.targets(values[self.places], options.decimal, said)
             if plan.weight:
-                weights = Table({plan.weight: source.column(plan.weight)[self._rows]}, self.rows)
+                weights = Table({plan.weight: source.column(plan.weight)[self.places]}, self.rows)
                 self.weights = weights_of(weights, plan.weight, options.decimal)
+            self.y = outcomes_of(model, targets)
         if new:
             raise InvalidInput(
                 f"the label has {len(new)} classes that the model does not know, such as "
                 f"{next(iter(new))!r}; train a new model for them"
             )
-        self.targets, self.y = targets, model.outcomes(targets)
+        self.targets = targets
         groups = targets if model.label.classes else np.zeros(self.rows, np.int64)
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
+        check_weights(plan.weight, self.weights, self.train, self.validation)
         self._training = self._prepared(self.train)
         _check_groups(self._training, source)
         source.let_go()
@@ -288,7 +294,7 @@ class StreamedParts:
         from fastnn.tabular.prepared_rows import PreparedRows
 
         chosen = np.zeros(len(self._source.files), bool)
-        chosen[self._rows[part]] = True
+        chosen[self.places[part]] = True
         model: Any = self._model
         return PreparedRows(self._source.files, model.preparation, chosen, self._decimal)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastnn.cli import population, screen, settings
 from fastnn.cli.data import add_data, called, check_output, read_data, refuse_inputs, say_all
 from fastnn.cli.ranks import Processes, check_alone
-from fastnn.cli.rows import Parts, extent, file_row, prepare, scored, shares
+from fastnn.cli.rows import Parts, check_counts, extent, file_row, prepare, scored, shares
 from fastnn.cli.streamed import Source, StreamedParts, source_of
 from fastnn.cli.streamed import prepare as prepare_streamed
 from fastnn.errors import InvalidInput, number, whole
@@ -283,13 +283,7 @@ def _begin(
     kind: Any = settings.loss_for(options.loss, told.task)
     regression = not told.classes
     if kind == "poisson":
-        if (targets < 0).any():
-            row = int((targets < 0).argmax())
-            raise InvalidInput(
-                f"row {row + 1 if data.places is None else data.places[row] + 1}, column "
-                f"{told.name!r}, the label: {targets[row]:g}, but --loss poisson takes counts, "
-                "which are at least 0; correct it, or choose another --loss"
-            )
+        check_counts(told, targets, data.places)
         told = Label(told.name)
     batch = min(settings.batch_for(rows) if options.batch is None else options.batch, rows)
     epochs = options.epochs
@@ -358,6 +352,8 @@ def _go_on(
         said.append(f"{called(options.data)}: read from the files while training, {source.why}")
         parts = StreamedParts(model, source, options, said)
         rows = parts.rows
+    if trainer.problem.loss == "poisson":
+        check_counts(model.label, parts.targets, parts.places)
     if rows != model.plan.rows:
         said.append(
             f"warning: the data have {rows} rows with a label, but those of the training had "

@@ -401,7 +401,7 @@ def _exported(value: Any, what: str) -> Frame | None:
             if found is not None and arrow.types.is_struct(found.type):
                 found = arrow.RecordBatch.from_struct_array(found)
         elif hasattr(value, "__dataframe__"):
-            found = None if polars is None else polars.from_dataframe(value)
+            found = None if arrow is None else _from_interchange(value)
         else:
             return None
     except EXHAUSTED:
@@ -412,9 +412,12 @@ def _exported(value: Any, what: str) -> Frame | None:
             "array"
         ) from error
     if found is None:
+        reader = "pyarrow.table"
+        if not hasattr(value, "__arrow_c_stream__") and hasattr(value, "__dataframe__"):
+            reader = "pyarrow.interchange.from_dataframe"
         raise InvalidInput(
             f"{what} ({type(value).__name__}) is a table for other libraries to read, but none "
-            f"that can has been imported; pass pyarrow.table({what}), or a NumPy array"
+            f"that can has been imported; pass {reader}({what}), or a NumPy array"
         )
     return frame_of(found, what)
 
@@ -428,6 +431,13 @@ def _from_stream(value: Any, arrow: Any, polars: Any) -> Any:
         if schema is not None and not arrow.types.is_struct(schema):
             return arrow.chunked_array(value)
     return arrow.table(value)
+
+
+def _from_interchange(value: Any) -> Any:
+    """Return what has `__dataframe__` alone as a table of pyarrow; polars reads it no longer."""
+    from pyarrow.interchange import from_dataframe
+
+    return from_dataframe(value)
 
 
 def _objects(values: list[Any]) -> np.ndarray:

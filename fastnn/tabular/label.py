@@ -16,7 +16,7 @@ from fastnn.tabular.deviations import in_deviations, of_deviations
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
-from fastnn.tabular.table import WrongCell, counted, listed
+from fastnn.tabular.table import WrongCell, cell, counted, listed
 from fastnn.tabular.words import code_among, is_missing, number, read_cells
 
 TASKS = ("regression", "classification")
@@ -112,7 +112,7 @@ class Label:
                     hint = f"its values are {what}: {_MAKE_NUMBERS}"
                 raise WrongCell(
                     row,
-                    f"column {name!r}, the label: {shown(values[row]):.60} where a number is due "
+                    f"column {name!r}, the label: {cell(values[row])} where a number is due "
                     f"for a regression; {hint or 'correct it, or leave --task and --loss out'}",
                 )
             if not (numbers != numbers[0]).any():
@@ -149,8 +149,7 @@ class Label:
             if row is not None:
                 raise WrongCell(
                     row,
-                    f"column {self.name!r}, the label: {shown(values[row]):.60} where a number is "
-                    "due",
+                    f"column {self.name!r}, the label: {cell(values[row])} where a number is due",
                 )
             return numbers, Counter()
         words = words_of(values)
@@ -244,7 +243,7 @@ def _check_all_numbers(
     hint = number_hint(values, decimal)
     raise WrongCell(
         row,
-        f"column {name!r}, the label: {shown(values[row]):.60} where numbers are due, as in "
+        f"column {name!r}, the label: {cell(values[row])} where numbers are due, as in "
         f"{counted(len(right), 'other row')}; "
         f"{hint or 'correct it, leave the cell empty if it is unknown'}, or pass "
         "--task classification if these are classes",

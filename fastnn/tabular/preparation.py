@@ -18,6 +18,7 @@ from fastnn.tabular.dates import CLOCK, DATE_FORMATS, ISO, date_format
 from fastnn.tabular.durations import HOURS, duration_format
 from fastnn.tabular.hints import compact_date, number_hint, text_hint
 from fastnn.tabular.label import missing_in, numbers_of, stand_for_missing, truths_of, words_of
+from fastnn.tabular.matrices import dense_in_units, sparse_in_units
 from fastnn.tabular.met import Met
 from fastnn.tabular.rules import (
     CategoryRule,
@@ -41,7 +42,6 @@ _NAMES = re.compile(
 )
 # Of rows without any zero a sparse matrix has more to store than a dense one.
 DENSEST = 0.4
-_BLOCK = 8192  # rows scaled together
 _WARNING = "warning: "
 
 
@@ -632,25 +632,15 @@ class Scaled:
             )
         if dense:
             with in_file(data.places):
-                return self._scaled(X), Met()
+                return dense_in_units(X, self.mean, self.scale), Met()
         wide, ignored, remarks = data.in_order(columns, self.first)
         met = Met(ignored=ignored, remarks=remarks)
         if self.mean.any():  # a zero is no zero any more
             with in_file(data.places):
-                return self._scaled(wide.toarray()), met
-        wide.data = (wide.data / self.scale[wide.indices]).astype(np.float32)
+                return dense_in_units(wide.toarray(), self.mean, self.scale), met
+        with in_file(data.places):
+            wide.data = sparse_in_units(wide, self.scale, self.first)
         return (wide if sparse in (None, True) else wide.toarray()), met
-
-    def _scaled(self, X: np.ndarray) -> np.ndarray:
-        """Return dense features, float32."""
-        if not np.isfinite(X).all():
-            row, column = np.argwhere(~np.isfinite(X))[0]
-            raise WrongCell(int(row), f"column {column + 1}: {X[row, column]}")
-        found = np.empty(X.shape, np.float32)
-        for start in range(0, len(X), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            found[block] = (X[block] - self.mean) / self.scale
-        return found
 
     def describe(self) -> list[str]:
         """Return what becomes of the columns."""

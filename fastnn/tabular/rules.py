@@ -20,7 +20,7 @@ from fastnn.tabular.curve import interpolated
 from fastnn.tabular.dates import CLOCK, DATE_FORMATS, moment, universal
 from fastnn.tabular.durations import DURATION_FORMATS, duration
 from fastnn.tabular.spelling import word_of
-from fastnn.tabular.table import WrongCell, counted
+from fastnn.tabular.table import WrongCell, cell, counted
 from fastnn.tabular.words import number, read_cells, truth
 from fastnn.tabular.zones import WITH, WITHOUT, Zones, difference
 
@@ -138,7 +138,7 @@ class NumberRule:
             due = "true or false" if self.truth else "a number"
             raise WrongCell(
                 row,
-                f"column {self.name!r}: {shown(_plain(values[row])):.60} where {due} is due; "
+                f"column {self.name!r}: {cell(values[row])} where {due} is due; "
                 "correct it, or leave the cell empty if it is unknown",
             )
         return numbers
@@ -498,10 +498,6 @@ def _words(values: np.ndarray) -> list[str]:
         return ["" if np.isnat(value) else word_of(value) for value in values]
     cells = list(values) if values.dtype == np.float16 else values.tolist()
     return ["" if value != value else word_of(value) for value in cells]
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 Rule = NumberRule | DateRule | DurationRule | CategoryRule

@@ -28,6 +28,16 @@ class WrongCell(InvalidInput):
         return type(self), (self.row, self.rest)
 
 
+def cell(value: Any) -> str:
+    """Return a cell as messages show it: text in quotes, and others as they are in a file.
+
+    >>> cell("-1"), cell(np.float64(-1)), cell(np.datetime64("2026-01-31"))
+    ("'-1'", '-1', '2026-01-31')
+    """
+    text = str(value).removesuffix(".0") if isinstance(value, np.generic) else shown(value)
+    return f"{text:.60}"
+
+
 @contextmanager
 def in_file(places: np.ndarray | None) -> Iterator[None]:
     """Have errors name the rows of the file, of which only some are being read."""

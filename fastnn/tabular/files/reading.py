@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import io
+import itertools
 import os
 import re
 import sys
@@ -25,18 +26,29 @@ _FORM_OF = {"parquet": "parquet", "ipc": "arrow"}
 _START = 1 << 16  # bytes that tell what a file is
 _GZIP = b"\x1f\x8b"
 _SVMLIGHT = re.compile(rb"\s*[-+.\deE,]+(\s+qid:\d+)?(\s+\d+:[-+.\deE]+)+\s*(#.*)?")
+_TIME = re.compile(rb"\d{1,4}:[0-5]\d")
+_ZERO_FIRST = re.compile(rb"\b0\d")
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive, such as an Excel workbook; save it as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
-    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
     b"(\xb5/\xfd": "packed with zstd; unpack it, or pack it with gzip",
-    b"ARROW1": "an Arrow file in gzip; unpack it",
-    b"FEA1": "a Feather file of version 1; write it again, or save it as Parquet",
     b"\x89HDF": "an HDF5 file; save it as CSV, Parquet or .npz",
-    b"%PDF": "a PDF",
     b"\x80\x04": "a pickle, which could run anything; save it as CSV, Parquet or .npz",
     b"\x80\x05": "a pickle, which could run anything; save it as CSV, Parquet or .npz",
+}
+# What begins with letters alone, as the header of a CSV file may, and what comes after these.
+_PARQUET = re.compile(rb"PAR1(\x15|.{0,3}\0)", re.DOTALL)  # a field of Thrift, or a length
+_ARROW = re.compile(rb"ARROW1\0\0")
+_FOREIGN_LETTERS = {
+    _ARROW: "an Arrow file that is piped or in gzip; pass the file itself, unpacked",
+    re.compile(rb"FEA1.{0,60}\0", re.DOTALL): (
+        "a Feather file of version 1; write it again, or save it as Parquet"
+    ),
+    re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"): (
+        "packed with bzip2; unpack it, or pack it with gzip"
+    ),
+    re.compile(rb"%PDF-\d"): "a PDF",
 }
 _MARKED = 4096  # bytes
 _FOREIGN_TEXT = {
@@ -199,10 +211,10 @@ def files_of(path: str) -> list[tuple[str, str]] | None:
         return None
     try:
         with open(path, "rb") as stream:
-            start = stream.read(6)
+            start = stream.read(8)
     except OSError:  # which reading it tells
         return None
-    kind = {b"PAR1": "parquet", b"ARRO": "ipc"}.get(start[:4])
+    kind = "parquet" if _PARQUET.match(start) else "ipc" if _ARROW.match(start) else None
     return None if kind is None else [(os.path.abspath(path), kind)]
 
 
@@ -343,7 +355,7 @@ def _opened(path: str) -> tuple[str, Any]:
 
 def _format(name: str, content: bytes) -> str:
     """Return which of `FORMATS` some content is."""
-    if content.startswith(b"PAR1"):
+    if _PARQUET.match(content):
         return "parquet"
     if content.startswith(b"\x93NUMPY"):
         return "npy"
@@ -351,9 +363,10 @@ def _format(name: str, content: bytes) -> str:
     archive = content.startswith((b"PK\x03\x04", b"PK\x05\x06"))
     if archive and (plain.endswith(".npz") or b".npy" in content[:200]):
         return "npz"
-    for start, what in _FOREIGN.items():
-        if content.startswith(start):
-            raise InvalidInput(f"{name} is no table but {what}")
+    foreign = [what for start, what in _FOREIGN.items() if content.startswith(start)]
+    foreign += [what for start, what in _FOREIGN_LETTERS.items() if start.match(content)]
+    if foreign:
+        raise InvalidInput(f"{name} is no table but {foreign[0]}")
     start = content[:_MARKED].lstrip(b"\xef\xbb\xbf \t\r\n")
     for pattern, what in _FOREIGN_TEXT.items():
         if pattern.match(start):
@@ -363,7 +376,28 @@ def _format(name: str, content: bytes) -> str:
             raise CorruptFile(f"{name} is damaged or no .{form} file; make it again")
     if b'{"__metadata__"' in content[:64] or plain.endswith(".safetensors"):
         raise InvalidInput(f"{name} is no table but a model; pass the data in its place")
-    first = next((line for line in io.BytesIO(content) if line.strip()), b"")
-    if _SVMLIGHT.fullmatch(first.strip()) or plain.endswith((".svm", ".svmlight", ".libsvm")):
+    if plain.endswith((".svm", ".svmlight", ".libsvm")):
         return "svmlight"
-    return "csv"
+    first = next((line for line in io.BytesIO(content) if line.strip()), b"")
+    return "svmlight" if _SVMLIGHT.fullmatch(first.strip()) and not _has_times(content) else "csv"
+
+
+def _has_times(content: bytes) -> bool:
+    """Return whether what looks like entries of svmlight is hours and minutes of a table.
+
+    Each has two digits after the colon, and some begin with a 0 before or after it, which svmlight
+    writes nowhere, or are no larger than the one to the left, where indices rise.
+    """
+    lines = content.splitlines()
+    if len(content) >= _START:
+        lines = lines[:-1]  # which may be cut off
+    rows = [
+        [word for word in line.partition(b"#")[0].split()[1:] if b":" in word] for line in lines
+    ]
+    words = [word for row in rows for word in row]
+    if not all(map(_TIME.fullmatch, words)):
+        return False
+    hours = [[int(word.partition(b":")[0]) for word in row] for row in rows]
+    return any(map(_ZERO_FIRST.search, words)) or any(
+        one >= other for row in hours for one, other in itertools.pairwise(row)
+    )
