@@ -85,6 +85,12 @@ def takes_weights(scorer: Any) -> bool:
     return "sample_weight" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
+def weights_for(scorer: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the keyword by which a scorer is given weights of rows; none where it takes none."""
+    weighted = weights is not None and takes_weights(scorer)
+    return {"sample_weight": weights} if weighted and weights is not None else {}
+
+
 def scorer_of(
     estimator: Any, scoring: Any, rows: Rows, shown: Callable[[Any], dict[str, Any]]
 ) -> Callable[[Any], float]:
@@ -102,8 +108,7 @@ def scorer_of(
         Gives the attributes by which the estimator predicts as a trainer does.
     """
     scorer = check_scoring(estimator, scoring=scoring)
-    weighted = rows.sample_weight is not None and takes_weights(scorer)
-    weights = {"sample_weight": rows.sample_weight} if weighted else {}
+    weights = weights_for(scorer, rows.sample_weight)
 
     def score(trainer: Any) -> float:
         probe = copy.copy(estimator)

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight
-from fastnn.estimators.scoring import check_name
+from fastnn.estimators.scoring import check_name, weights_for
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
@@ -354,7 +354,7 @@ class TabularEstimator(BaseEstimator):
         if isinstance(self.scoring, str):
             check_name(self.scoring)
         scorer = check_scoring(self, scoring=self.scoring)
-        given = {} if weights is None else {"sample_weight": weights}
+        given = weights_for(scorer, weights)
 
         def score(_: Any, outputs: np.ndarray, sample_weight: Any = None) -> float:
             # Where the time is short, these are the first rows; weights of classes are not for it.
@@ -374,7 +374,7 @@ class TabularEstimator(BaseEstimator):
         if self.scoring is None:
             return -self._loss(mean, y, weights)
         scorer = check_scoring(self, scoring=self.scoring)
-        given = {} if weights is None else {"sample_weight": weights}
+        given = weights_for(scorer, weights)
         return float(scorer(self._answering(mean), X, y, **given))
 
     def _mean(self, coded: Coded) -> np.ndarray:
