@@ -30,6 +30,7 @@ from fastnn.estimators.tabular.importances import importances
 from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.inputs.arrays import refuse_masked
+from fastnn.inputs.frames import as_table
 from fastnn.tabular.cells import Cells, cells_of
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Fields
@@ -148,6 +149,7 @@ class TabularEstimator(BaseEstimator):
         until, begun = None, time.perf_counter()
         if self.time_limit is not None:
             until = begun + (1.0 - RESERVED) * self.time_limit
+        X = as_table(X, "X")
         cells = self._cells(X, reset=True)
         if y is None:
             raise ValueError(
@@ -249,6 +251,7 @@ class TabularEstimator(BaseEstimator):
 
     def _cells(self, X: Any, reset: bool) -> Cells:
         """Return the columns of X, with the number and the names that a fit has seen."""
+        X = as_table(X, "X")
         if scipy.sparse.issparse(X):
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required. Use '.toarray()' to "
@@ -280,6 +283,7 @@ class TabularEstimator(BaseEstimator):
         if X is None or y is None:
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
+        X = as_table(X, "X_val")
         cells = self._cells(X, reset=False)
         _refuse_names(y_val=y, sample_weight_val=sample_weight)
         y = values_of(y, "y_val")
