@@ -287,6 +287,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         seeds, n = seeds_of(self.random_state), len(rows)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
+            self._check_scored(held_out)
         anew = not incremental or self._trainer is None
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)

@@ -321,6 +321,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         rows, held_out = split(rows, random, self.validation_fraction, self._stratifies(), windows)
         if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
             raise ValueError("Sample weights must contain at least one non-zero number.")
+        self._check_scored(held_out)
         return rows, held_out
 
     def _of_numbers(self, loss: Any) -> bool:

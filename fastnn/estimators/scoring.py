@@ -10,7 +10,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import (
+    check_scoring,
+    d2_absolute_error_score,
+    d2_pinball_score,
+    d2_tweedie_score,
+    explained_variance_score,
+    get_scorer,
+    get_scorer_names,
+    r2_score,
+)
 
 from fastnn.elsewhere import unknown_measure
 from fastnn.errors import InvalidInput, shown
@@ -18,6 +27,12 @@ from fastnn.inputs.arrays import has_masked
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
+
+
+# Those of scikit-learn that compare with a constant: of constant targets they are constant.
+_OF_SPREAD = (
+    r2_score, explained_variance_score, d2_absolute_error_score, d2_pinball_score, d2_tweedie_score,
+)  # fmt: skip
 
 
 def check_name(name: str) -> None:
@@ -60,6 +75,36 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
         found = np.where(left == 0, 1.0, 0.0)
         found[varied] = 1.0 - left[varied] / spread[varied]
         return float(found.mean())
+
+
+def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, remedy: str) -> None:
+    """Raise `InvalidInput` where a score that compares with a constant is not one of some targets.
+
+    Parameters
+    ----------
+    scoring
+        As of an estimator of numbers, whose own score is `r2`.
+    y
+        Of the rows to validate on, (n,) or (n, outputs).
+    weights
+        Of the rows, (n,) or None; those of weight 0 do not count.
+    remedy
+        What rows to give instead.
+    """
+    if scoring is not None:
+        scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        if getattr(scorer, "_score_func", None) not in _OF_SPREAD:
+            return
+    counting = y if weights is None else y[weights > 0]
+    if len(counting) > 1 and (counting != counting[0]).any():
+        return
+    name = "R^2" if scoring is None else f"scoring={scoring!r}"
+    rows = f"all {len(counting)} rows" if len(counting) > 1 else f"{len(counting)} row"
+    same = f"the same number in {rows}" if len(counting) > 1 else f"{rows} that counts"
+    raise InvalidInput(
+        f"early_stopping goes by {name}, which has no value where y has {same}; {remedy}, or set "
+        "scoring='neg_mean_squared_error'"
+    )
 
 
 def is_extreme(values: np.ndarray) -> bool:
