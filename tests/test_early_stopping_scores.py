@@ -52,12 +52,29 @@ def test_two_rows_that_differ_have_a_score(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_set_aside_without_a_score_are_refused(kind):
-    y = np.r_[Y[0], np.zeros(39)]  # one number among those that are set aside
-    with pytest.raises(InvalidInput, match="take a larger validation_fraction or another random"):
-        kind(**SETTINGS).fit(X, y)
-    with pytest.raises(ValueError, match=r"1 row that counts|validation set is too small"):
+def test_one_row_set_aside_is_refused(kind):
+    with pytest.raises(ValueError, match="take a larger validation_fraction|set is too small"):
         kind(**SETTINGS, validation_fraction=0.1).fit(X[:8], Y[:8])
+    with pytest.raises(InvalidInput, match="1 row that counts; take a larger validation_fraction"):
+        kind(**SETTINGS).fit(X, Y, sample_weight=one_of_those_set_aside(kind))
+
+
+def one_of_those_set_aside(kind):
+    """Return weights by which one of the rows that are set aside counts, and all others."""
+    seen = []
+
+    def note(model, X, y):
+        seen.append(y)
+        return 0.0
+
+    kind(scoring=note, **SETTINGS).fit(X, Y)
+    return 1.0 - np.isin(Y, seen[0][1:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_set_aside_may_be_all_of_one_number_as_in_scikit_learn(kind):
+    model = kind(**SETTINGS).fit(X, np.zeros(40) + 2.0)
+    assert len(model.validation_scores_) == model.n_iter_
 
 
 def test_one_output_that_varies_is_enough_for_a_score():

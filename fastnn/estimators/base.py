@@ -58,10 +58,6 @@ KEPT = [*FLOATS, *_SMALL]  # dtypes of which X stays, the first for all others
 _FEW, _MANY = 1 << 14, 1 << 17
 _KINDS = "biuU", "biu"  # of labels beside floats, and of numbers
 
-_DRAW_OTHERS = (
-    "take a larger validation_fraction or another random_state for the rows that are set aside, "
-    "give fit X_val and y_val"
-)
 _PLAIN = {int, float, str, bool, type(None)}  # of which equal ones of one type are the same
 _FINE: set[tuple[Any, ...]] = set()  # classes with parameters of these that have been validated
 _SETTINGS = 1000  # how many are remembered
@@ -354,7 +350,7 @@ class TrainedEstimator(BaseEstimator):
             X, y = self._check_rows(X, y, reset=False)
             self._check_known(y)
             rows = Rows(X, y, check_weights(sample_weight, X))
-            self._check_scored(rows, "give X_val and y_val of two or more that differ")
+            self._check_scored(rows, drawn=False)
             return rows
         except (ValueError, TypeError) as error:
             error.args = (f"X_val and y_val: {error}",)
@@ -381,13 +377,10 @@ class TrainedEstimator(BaseEstimator):
             )
         return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
-    def _check_scored(self, rows: Rows, remedy: str = _DRAW_OTHERS) -> None:
-        """Raise where early stopping goes by a score that has no value on rows to validate on.
-
-        `remedy` is for those that it has drawn.
-        """
+    def _check_scored(self, rows: Rows, drawn: bool = True) -> None:
+        """Raise where early stopping goes by a score that has no value on rows to validate on."""
         if isinstance(self, RegressorMixin) and getattr(self, "early_stopping", False):
-            check_spread(getattr(self, "scoring", None), rows.y, rows.sample_weight, remedy)
+            check_spread(getattr(self, "scoring", None), rows.y, rows.sample_weight, drawn)
 
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""

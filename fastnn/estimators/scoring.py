@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _OF_SPREAD = (
     r2_score, explained_variance_score, d2_absolute_error_score, d2_pinball_score, d2_tweedie_score,
 )  # fmt: skip
+_DRAW_MORE = (
+    "take a larger validation_fraction for the rows that are set aside, give fit X_val and y_val"
+)
 
 
 def check_name(name: str) -> None:
@@ -77,7 +80,7 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
         return float(found.mean())
 
 
-def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, remedy: str) -> None:
+def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, drawn: bool) -> None:
     """Raise `InvalidInput` where a score that compares with a constant is not one of some targets.
 
     Parameters
@@ -88,16 +91,18 @@ def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, remedy
         Of the rows to validate on, (n,) or (n, outputs).
     weights
         Of the rows, (n,) or None; those of weight 0 do not count.
-    remedy
-        What rows to give instead.
+    drawn
+        Whether the rows were set aside, not given. Those may be all of one number, as in
+        scikit-learn, whose scores of them are 0.
     """
     if scoring is not None:
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         if getattr(scorer, "_score_func", None) not in _OF_SPREAD:
             return
     counting = y if weights is None else y[weights > 0]
-    if len(counting) > 1 and (counting != counting[0]).any():
+    if len(counting) > 1 and (drawn or (counting != counting[0]).any()):
         return
+    remedy = _DRAW_MORE if drawn else "give X_val and y_val of two or more that differ"
     name = "R^2" if scoring is None else f"scoring={scoring!r}"
     rows = f"all {len(counting)} rows" if len(counting) > 1 else f"{len(counting)} row"
     same = f"the same number in {rows}" if len(counting) > 1 else f"{rows} that counts"
