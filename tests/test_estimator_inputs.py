@@ -96,6 +96,44 @@ def test_a_weight_of_a_class_that_cannot_be_is_named(name, weight):
             estimator.fit(X, (X > 0).astype(int))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([{"0": 1, "1": 100.0}] * 2, r"class_weight\[0\] has '0', which is none of the label's"),
+        ([{0: 1.0}, {1: 2.0, 2: 9.0}], r"class_weight\[1\] has 2, which is none of the label's"),
+        ([{}, {None: 9.0}], r"class_weight\[1\] has None, which is none of the label's classes"),
+        ([1.0, 2.0], r"class_weight\[0\] is 1.0, where a dict of weights by class is due"),
+        ([{0: 1.0}, "balanced"], r"class_weight\[1\] is 'balanced', where a dict of weights"),
+        ([None, None], r"class_weight\[0\] is None, where a dict of weights by class is due"),
+        ([[1.0, 2.0]] * 2, r"class_weight\[0\] is \[1.0, 2.0\], where a dict of weights"),
+        ([{1: "9"}, {}], r"class_weight\[0\] has '9' for class 1, which is no number"),
+        ([{1: None}, {}], r"class_weight\[0\] has None for class 1, which is no number"),
+    ],
+)
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_weights_of_labels_that_name_no_class_are_refused(given, said, call):
+    estimator, _ = made("MLPClassifier", class_weight=given)
+    more = {} if call == "fit" else {"classes": [0, 1]}
+    with pytest.raises(InvalidInput, match=rf"^{said}.*write \{{0: 1.0, 1: 4.0\}}"):
+        getattr(estimator, call)(X, (X > 0).astype(int), **more)
+
+
+def test_classes_of_labels_are_0_and_1_of_any_type():
+    y = (X > 0).astype(int)
+    fits = [
+        made("MLPClassifier", class_weight=[given] * 2, random_state=0)[0].fit(X, y).coefs_[0]
+        for given in ({1: 9}, {True: 9.0}, {np.int64(1): np.float32(9)}, {0: 1.0, 1.0: 9.0})
+    ]
+    for fit in fits[1:]:
+        np.testing.assert_array_equal(fit, fits[0])
+
+
+def test_a_list_of_weights_is_for_several_labels_alone():
+    estimator, y = made("MLPClassifier", class_weight=[1.0, 2.0, 3.0])
+    with pytest.raises(InvalidInput, match=r"write a dict of .* such as \{'a': 1.0, 'b': 1.0\}"):
+        estimator.fit(X, y)
+
+
 @pytest.mark.parametrize("name", REGRESSORS)
 @pytest.mark.parametrize("missing", [None, np.nan])
 def test_targets_that_are_missing_among_objects_are_refused_as_among_numbers(name, missing):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
@@ -23,7 +23,7 @@ from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened
 from fastnn.estimators.labels import known_text, places_in, refuse_unordered
-from fastnn.estimators.scoring import check_name
+from fastnn.estimators.scoring import check_name, check_spread
 from fastnn.graph import Expression
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
 from fastnn.inputs.data import IN_VALIDATION, check_targets
@@ -349,7 +349,9 @@ class TrainedEstimator(BaseEstimator):
         try:
             X, y = self._check_rows(X, y, reset=False)
             self._check_known(y)
-            return Rows(X, y, check_weights(sample_weight, X))
+            rows = Rows(X, y, check_weights(sample_weight, X))
+            self._check_scored(rows, drawn=False)
+            return rows
         except (ValueError, TypeError) as error:
             error.args = (f"X_val and y_val: {error}",)
             raise
@@ -374,6 +376,11 @@ class TrainedEstimator(BaseEstimator):
                 "the number chosen from the work"
             )
         return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+
+    def _check_scored(self, rows: Rows, drawn: bool = True) -> None:
+        """Raise where early stopping goes by a score that has no value on rows to validate on."""
+        if isinstance(self, RegressorMixin) and getattr(self, "early_stopping", False):
+            check_spread(getattr(self, "scoring", None), rows.y, rows.sample_weight, drawn)
 
     def _check_known(self, y: Any) -> None:
         """Raise where labels to validate on are none of `classes_`."""

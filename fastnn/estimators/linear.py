@@ -46,6 +46,7 @@ from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, 
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.own_units import in_own_units
+from fastnn.estimators.restarts import Fit, best_fit
 from fastnn.estimators.scoring import scorer_of
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import are_now, inside, numbers_outside, outside
@@ -286,6 +287,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         seeds, n = seeds_of(self.random_state), len(rows)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
+            self._check_scored(held_out)
         anew = not incremental or self._trainer is None
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
@@ -303,21 +305,23 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         side_by_side = alone and not self._adapts() and trainer._open().ends_outputs(X)
         if alone and not side_by_side and self._fit_parts(replace(rows, X=X), start, held_out):
             return
-        fits: list[tuple[Trainer, Monitor]] = []
         with Hooks(self, rows, epochs * times) as hooks:
             calls = [*self._callbacks(), *hooks.callbacks(self._shown)]
-            for _ in range(times):
-                if fits:
-                    trainer, mean_weight = self._ready_trainer(X, data[2], start, seeds, False)
-                monitor = self._monitor(
-                    trainer, begun, held_out, mean_weight, len(rows), side_by_side
-                )
+            ready = iter([(trainer, mean_weight)])
+
+            def fit_once() -> Fit:
+                first = next(ready, None)
+                own, mean = first or self._ready_trainer(X, data[2], start, seeds, False)
+                monitor = self._monitor(own, begun, held_out, mean, len(rows), side_by_side)
                 lines = [Lines(len(rows), monitor)] if self.verbose else []
-                self._train(trainer, data, epochs, validation, [*calls, *lines, monitor])
-                fits.append((trainer, monitor))
-            self._take(*min(fits, key=lambda fit: fit[1].rank), n, incremental)
-        if found := overflow_of_fit(rows.X, *self._columns()):
-            raise NonFiniteParameters(f"{_OVERFLOW % self.n_iter_} {found}", self.n_iter_, 0)
+                self._train(own, data, epochs, validation, [*calls, *lines, monitor])
+                coef, intercept = self._outside(own.parameters)
+                done, W = monitor.epochs, np.atleast_2d(coef).T
+                if found := overflow_of_fit(rows.X, W, np.ravel(intercept)):
+                    raise NonFiniteParameters(f"{_OVERFLOW % done} {found}", done, 0)
+                return Fit(own, monitor, n, (self._scaling, self._y_scaling))
+
+            self._take(best_fit(times, fit_once), incremental)
 
     def _outputs_end_alone(self) -> bool:
         """Return whether each output is a model of its own, which its own objective ends."""
@@ -487,12 +491,13 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         coef, intercept = self._outside(trainer.parameters)
         return {"coef_": coef, "intercept_": intercept}
 
-    def _take(self, trainer: Trainer, monitor: Monitor, rows: int, incremental: bool) -> None:
+    def _take(self, fit: Fit, incremental: bool) -> None:
         """Become what a fit has come to."""
-        self._show(trainer)
+        monitor = fit.monitor
+        self._show(fit.trainer)
         self.n_iter_ = monitor.epochs
         done = self.t_ if incremental and hasattr(self, "t_") else 1.0
-        self.t_ = done + monitor.epochs * float(-(-rows // int(self.batch_size)))
+        self.t_ = done + monitor.epochs * float(-(-fit.rows // int(self.batch_size)))
         if not incremental:
             self.loss_curve_ = monitor.losses
             self.validation_scores_ = monitor.scores if monitor.scored else None

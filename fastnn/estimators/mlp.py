@@ -22,7 +22,8 @@ from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
 from fastnn.estimators.label_losses import threshold_before, threshold_of
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
-from fastnn.estimators.mlp_base import MultilayerPerceptron, Scalings, Solver, SolverRate, shown
+from fastnn.estimators.mlp_base import MultilayerPerceptron, Solver, SolverRate, shown
+from fastnn.estimators.restarts import Scalings
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
 from fastnn.inputs.problem import Dtype, Precision
@@ -133,8 +134,8 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
         the network inside, and `x_scaling_` what goes before it. A `partial_fit` or a
         `warm_start` goes on with those there are, and has to keep this setting.
     n_restarts
-        How many networks to fit, each from other weights. The best is kept: that of the least last
-        loss, or with `early_stopping` of the best score.
+        How many networks to fit, each from other weights; those that diverge are left out. The best
+        is kept: that of the least last loss, or with `early_stopping` of the best score.
     callbacks
         One or several for `fastnn.Trainer.fit`, called as ``callback(trainer, history)`` after each
         epoch; True ends the fit. `set_callbacks` takes scikit-learn's own, since 1.9.
@@ -486,8 +487,8 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         A `partial_fit` or a `warm_start` goes on with those there are, and has to keep this
         setting.
     n_restarts
-        How many networks to fit, each from other weights. The best is kept: that of the least last
-        loss, or with `early_stopping` of the best score.
+        How many networks to fit, each from other weights; those that diverge are left out. The best
+        is kept: that of the least last loss, or with `early_stopping` of the best score.
     callbacks
         One or several for `fastnn.Trainer.fit`, called as ``callback(trainer, history)`` after each
         epoch; True ends the fit. `set_callbacks` takes scikit-learn's own, since 1.9.

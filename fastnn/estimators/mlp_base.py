@@ -7,7 +7,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
@@ -44,6 +44,7 @@ from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.rates import Rates, go_on_with
+from fastnn.estimators.restarts import Fit, Scalings, best_fit
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
 from fastnn.estimators.weights import check_penalty
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
 
 Solver = Literal["lbfgs", "sgd", "adam"]  # the first is known, and refused
 SolverRate = Literal["constant", "invscaling", "adaptive"]
-Scalings = tuple[Scaling | None, Scaling | None]  # of X, and of the targets of a regression
 
 _LEAST_RATE = 1e-6  # from which on "adaptive" stops instead of dividing
 # What scikit-learn calls what a loss makes of the outputs.
@@ -107,17 +107,6 @@ class Task:
     def summed(self) -> int:
         """Over how many outputs the engine takes a mean where scikit-learn takes a sum."""
         return 1 if loss_row(self.loss).rowwise else self.network.outputs
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A fit that has ended: what was trained on how many rows, what was noted, how it ended."""
-
-    trainer: Trainer
-    monitor: Monitor
-    rows: int
-    scalings: Scalings
-    interrupted: bool
 
 
 class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
@@ -225,10 +214,9 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         times = self.n_restarts if first else 1
         epochs = 1 if incremental else self.max_iter * times
         with drawing(self.random_state) as random, Hooks(self, rows, epochs) as hooks:
-            fits: list[Fit] = []
-            while len(fits) < times and not (fits and fits[-1].interrupted):
-                fits.append(self._fit_once(rows, held_out, task, random, hooks))
-            fit = min(fits, key=lambda each: each.monitor.rank)
+            # Which all restarts are compared on.
+            parted = cache(partial(self._parted, rows, held_out, random))
+            fit = best_fit(times, partial(self._fit_once, rows, parted, task, random, hooks))
             self._take(fit, first)
             self._rated = self._rates(task)
         if self.batch_size != "auto" and self.batch_size > fit.rows:
@@ -249,15 +237,15 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def _fit_once(
         self,
         rows: Rows,
-        held_out: Rows | None,
+        parted: Callable[[], tuple[Rows, Rows | None]],
         task: Task,
         random: np.random.RandomState,
         hooks: Hooks,
     ) -> Fit:
         """Return one fit; of the estimator itself nothing has changed.
 
-        What is random comes in scikit-learn's order: initial parameters, rows to validate on, and
-        then the order of the rows.
+        What is random comes in scikit-learn's order: initial parameters, rows to validate on, which
+        `parted` draws the first time, and then the order of the rows.
         """
         if not task.first:
             self._check_going_on(self._trainer, self.x_scaling_ is not None, task.incremental)
@@ -275,13 +263,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             start = draw_parameters(random, task.network, self.activation, dtype)
         elif task.anew:
             start = self._parameters()
-        if self.early_stopping and held_out is None:
-            windows = type(window_of(self.shuffle)) is int
-            rows, held_out = split(
-                rows, random, self.validation_fraction, self._stratifies(), windows
-            )
-            if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
-                raise ValueError("Sample weights must contain at least one non-zero number.")
+        rows, held_out = parted()
         scalings = self._scalings(rows, task)
         X = scaled(rows.X, scalings[0])
         coded = self._coded(rows.y)
@@ -328,6 +310,19 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             self, trainer, X, targets, weights, epochs, monitor, calls, bar, validation, metrics
         )
         return Fit(trainer, monitor, len(rows), scalings, interrupted)
+
+    def _parted(
+        self, rows: Rows, held_out: Rows | None, random: np.random.RandomState
+    ) -> tuple[Rows, Rows | None]:
+        """Return the rows to train on and those to validate on, of `rows` where none are given."""
+        if held_out is not None or not self.early_stopping:
+            return rows, held_out
+        windows = type(window_of(self.shuffle)) is int
+        rows, held_out = split(rows, random, self.validation_fraction, self._stratifies(), windows)
+        if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
+            raise ValueError("Sample weights must contain at least one non-zero number.")
+        self._check_scored(held_out)
+        return rows, held_out
 
     def _of_numbers(self, loss: Any) -> bool:
         """Return whether `standardize` is for y, too: a regression, by a loss of plain numbers."""

@@ -133,7 +133,8 @@ class Monitor(Bundled):
         """What the best of several fits has least of: the best score, negated, or the loss."""
         if self.by_score:
             return -self.best_score
-        return self.losses[-1] if self.losses else math.inf
+        last = self.losses[-1] if self.losses else math.inf
+        return math.inf if math.isnan(last) else last  # of a penalty that overflows
 
     def calls_after(self, trainer: Any, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs there has been no progress for too long."""

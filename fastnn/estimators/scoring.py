@@ -10,7 +10,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.metrics import (
+    check_scoring,
+    d2_absolute_error_score,
+    d2_pinball_score,
+    d2_tweedie_score,
+    explained_variance_score,
+    get_scorer,
+    get_scorer_names,
+    r2_score,
+)
 
 from fastnn.elsewhere import unknown_measure
 from fastnn.errors import InvalidInput, shown
@@ -18,6 +27,15 @@ from fastnn.inputs.arrays import has_masked
 
 if TYPE_CHECKING:
     from fastnn.estimators.base import Rows
+
+
+# Those of scikit-learn that compare with a constant: of constant targets they are constant.
+_OF_SPREAD = (
+    r2_score, explained_variance_score, d2_absolute_error_score, d2_pinball_score, d2_tweedie_score,
+)  # fmt: skip
+_DRAW_MORE = (
+    "take a larger validation_fraction for the rows that are set aside, give fit X_val and y_val"
+)
 
 
 def check_name(name: str) -> None:
@@ -62,6 +80,38 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
         return float(found.mean())
 
 
+def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, drawn: bool) -> None:
+    """Raise `InvalidInput` where a score that compares with a constant is not one of some targets.
+
+    Parameters
+    ----------
+    scoring
+        As of an estimator of numbers, whose own score is `r2`.
+    y
+        Of the rows to validate on, (n,) or (n, outputs).
+    weights
+        Of the rows, (n,) or None; those of weight 0 do not count.
+    drawn
+        Whether the rows were set aside, not given. Those may be all of one number, as in
+        scikit-learn, whose scores of them are 0.
+    """
+    if scoring is not None:
+        scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        if getattr(scorer, "_score_func", None) not in _OF_SPREAD:
+            return
+    counting = y if weights is None else y[weights > 0]
+    if len(counting) > 1 and (drawn or (counting != counting[0]).any()):
+        return
+    remedy = _DRAW_MORE if drawn else "give X_val and y_val of two or more that differ"
+    name = "R^2" if scoring is None else f"scoring={scoring!r}"
+    rows = f"all {len(counting)} rows" if len(counting) > 1 else f"{len(counting)} row"
+    same = f"the same number in {rows}" if len(counting) > 1 else f"{rows} that counts"
+    raise InvalidInput(
+        f"early_stopping goes by {name}, which has no value where y has {same}; {remedy}, or set "
+        "scoring='neg_mean_squared_error'"
+    )
+
+
 def is_extreme(values: np.ndarray) -> bool:
     """Return whether squares of such numbers overflow, or are rounded to 0, in their dtype."""
     if values.dtype.kind != "f" or not values.size:
@@ -85,6 +135,12 @@ def takes_weights(scorer: Any) -> bool:
     return "sample_weight" in parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
+def weights_for(scorer: Any, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Return the keyword by which a scorer is given weights of rows; none where it takes none."""
+    weighted = weights is not None and takes_weights(scorer)
+    return {"sample_weight": weights} if weighted and weights is not None else {}
+
+
 def scorer_of(
     estimator: Any, scoring: Any, rows: Rows, shown: Callable[[Any], dict[str, Any]]
 ) -> Callable[[Any], float]:
@@ -102,8 +158,7 @@ def scorer_of(
         Gives the attributes by which the estimator predicts as a trainer does.
     """
     scorer = check_scoring(estimator, scoring=scoring)
-    weighted = rows.sample_weight is not None and takes_weights(scorer)
-    weights = {"sample_weight": rows.sample_weight} if weighted else {}
+    weights = weights_for(scorer, rows.sample_weight)
 
     def score(trainer: Any) -> float:
         probe = copy.copy(estimator)

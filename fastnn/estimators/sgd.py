@@ -107,7 +107,8 @@ class SGDClassifier(LinearClassifier):
         Sparse X is only divided. `coef_` and `intercept_` are in the caller's units, in float64; a
         number in the loss, as in Huber(1.35), is in deviations of y.
     n_restarts
-        Fits, each on another order of rows; the best objective, or score, is kept.
+        Fits, each on another order of rows, of which those that diverge are left out; the best
+        objective, or score, is kept.
     callbacks
         One or several, called as ``callback(trainer, history)`` after each epoch, as those of
         `Trainer.fit`.

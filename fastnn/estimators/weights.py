@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from fastnn.errors import InvalidInput
+from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.labels import Labels
 from fastnn.training.learning_check import warn
 
@@ -73,7 +74,8 @@ def weights_of(
     Raises
     ------
     ValueError
-        A `class_weight` that does not fit the labels.
+        A `class_weight` that does not fit the labels: of several labels a row also classes other
+        than 0 and 1, and what is no dict.
     """
     if class_weight is None:
         return sample_weight
@@ -85,6 +87,12 @@ def weights_of(
         there = max(int(np.count_nonzero(counts)), 1)
         ones = np.ones(len(counts))
         of_classes = np.divide(len(coded), there * counts, where=counts > 0, out=ones)
+    elif isinstance(class_weight, list):
+        example = {value: 1.0 for value in labels.classes[:2].tolist()}
+        raise InvalidInput(
+            f"class_weight is a list, {class_weight!r:.80}, which is for several labels a row; "
+            f"of one write a dict of weights by class, such as {example!r:.80}"
+        )
     else:
         of_classes = given_weights(class_weight, labels.classes)
     weights: np.ndarray = of_classes[coded]
@@ -104,12 +112,33 @@ def _of_each_label(class_weight: Any, encoded: np.ndarray) -> np.ndarray:
                 "For multi-output, class_weight must be 'balanced' or a list of dicts, one for "
                 f"each of the {count} labels, not {class_weight!r:.80}"
             )
+        for label, own in enumerate(class_weight):
+            _check_weights_of_label(own, f"class_weight[{label}]")
         of_classes = np.array(
             [[own.get(value, 1.0) for own in class_weight] for value in (0, 1)], np.float64
         )
         for label, of_label in enumerate(of_classes.T):
             _check_weights(of_label, np.arange(2), f"class_weight[{label}]")
     return np.where(encoded, of_classes[1], of_classes[0])
+
+
+def _check_weights_of_label(own: Any, what: str) -> None:
+    """Raise `InvalidInput` where the weights of a label's classes are not a dict of 0 and 1."""
+    remedy = "write {0: 1.0, 1: 4.0}, say, for classes 0 and 1 of the label, and {} for all 1"
+    if not isinstance(own, dict):
+        raise InvalidInput(
+            f"{what} is {shown(own):.80}, where a dict of weights by class is due: {remedy}"
+        )
+    for key, weight in own.items():
+        if key not in (0, 1):
+            raise InvalidInput(
+                f"{what} has {shown(key):.80}, which is none of the label's classes, the numbers "
+                f"0 and 1: {remedy}"
+            )
+        if not isinstance(weight, Real):
+            raise InvalidInput(
+                f"{what} has {shown(weight):.80} for class {key}, which is no number: {remedy}"
+            )
 
 
 def check_steps(

@@ -18,6 +18,7 @@ from fastnn.errors import EXHAUSTED, InvalidInput, shown
 from fastnn.inputs.device_arrays import on_device
 
 _SHOWN = 5  # names in a message
+_NAMED = ("pandas", "polars", "pyarrow", "cudf")  # which scikit-learn knows, or refuses itself
 
 # What to do about values that are no numbers, by the kind of their dtype.
 _LABELS = "labels: numpy.unique(y, return_inverse=True)[1]"
@@ -116,6 +117,7 @@ def frame_of(value: Any, what: str) -> Frame | None:
     """
     if isinstance(value, (np.ndarray, list, tuple, Frame)):
         return value if isinstance(value, Frame) else None
+    value = _unwrapped(value, what)
     if type(value).__module__.partition(".")[0] == "cudf":
         return None  # on a device, and it says itself how it is brought to the host
     if hasattr(type(value), "__dask_graph__") and _has(value, "dtypes"):
@@ -149,6 +151,36 @@ def frame_of(value: Any, what: str) -> Frame | None:
     if _is(value, "pyarrow", "Array", "ChunkedArray"):
         return Frame((_arrow_column(None, value, what),), len(value), True, _none, _ARROW)
     return _exported(value, what)
+
+
+def as_table(value: Any, what: str) -> Any:
+    """Return what exports a table as one of a library whose column names scikit-learn knows.
+
+    That is pandas, polars or a Table of pyarrow; what is one of these, or exports none, as it is.
+    A stream, which may be one that is read only once, is read here.
+
+    Raises
+    ------
+    InvalidInput
+        A table that no library here can read.
+    """
+    if isinstance(value, (np.ndarray, list, tuple, Frame)) or on_device(value):
+        return value
+    value = _unwrapped(value, what)
+    if _is(value, "pyarrow", "RecordBatch"):
+        return sys.modules["pyarrow"].Table.from_batches([value])
+    library = type(value).__module__.partition(".")[0]
+    reader = _is(value, "pyarrow", "RecordBatchReader")
+    if hasattr(value, "iloc") or (library in _NAMED and not reader):
+        return value
+    # What has columns is more than the array that scikit-learn would read.
+    table = hasattr(value, "__arrow_c_stream__") and hasattr(value, "columns")
+    if hasattr(value, "__array__") and not table:
+        return value
+    found = _read_export(value, what)
+    if _is(found, "pyarrow", "RecordBatch"):
+        return sys.modules["pyarrow"].Table.from_batches([found])
+    return value if found is None else found
 
 
 def feature_names(value: Any, what: str) -> tuple[str, ...] | None:
@@ -388,8 +420,12 @@ def _arrow_values(column: Any) -> np.ndarray:
 
 
 def _exported(value: Any, what: str) -> Frame | None:
-    if hasattr(value, "__array__"):
-        return None
+    found = None if hasattr(value, "__array__") else _read_export(value, what)
+    return None if found is None else frame_of(found, what)
+
+
+def _read_export(value: Any, what: str) -> Any:
+    """Return what exports a table as an object of one of these libraries; None: it does not."""
     arrow: Any = sys.modules.get("pyarrow")
     polars: Any = sys.modules.get("polars")
     found: Any = None
@@ -419,7 +455,22 @@ def _exported(value: Any, what: str) -> Frame | None:
             f"{what} ({type(value).__name__}) is a table for other libraries to read, but none "
             f"that can has been imported; pass {reader}({what}), or a NumPy array"
         )
-    return frame_of(found, what)
+    return found
+
+
+def _unwrapped(value: Any, what: str) -> Any:
+    """Return what is inside a frame or series of narwhals; anything else as it is.
+
+    Raises
+    ------
+    InvalidInput
+        A query of narwhals that has not been run yet.
+    """
+    if _is(value, "narwhals", "LazyFrame"):
+        raise InvalidInput(
+            f"{what} is a LazyFrame, a query without rows yet; pass {what}.collect()"
+        )
+    return value.to_native() if _is(value, "narwhals", "DataFrame", "Series") else value
 
 
 def _from_stream(value: Any, arrow: Any, polars: Any) -> Any:

@@ -23,13 +23,14 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight
-from fastnn.estimators.scoring import check_name
+from fastnn.estimators.scoring import check_name, weights_for
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
 from fastnn.estimators.tabular.importances import importances
 from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.inputs.arrays import refuse_masked
+from fastnn.inputs.frames import as_table
 from fastnn.tabular.cells import Cells, cells_of
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Fields
@@ -148,6 +149,7 @@ class TabularEstimator(BaseEstimator):
         until, begun = None, time.perf_counter()
         if self.time_limit is not None:
             until = begun + (1.0 - RESERVED) * self.time_limit
+        X = as_table(X, "X")
         cells = self._cells(X, reset=True)
         if y is None:
             raise ValueError(
@@ -249,6 +251,7 @@ class TabularEstimator(BaseEstimator):
 
     def _cells(self, X: Any, reset: bool) -> Cells:
         """Return the columns of X, with the number and the names that a fit has seen."""
+        X = as_table(X, "X")
         if scipy.sparse.issparse(X):
             raise TypeError(
                 "Sparse data was passed for X, but dense data is required. Use '.toarray()' to "
@@ -280,6 +283,7 @@ class TabularEstimator(BaseEstimator):
         if X is None or y is None:
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
+        X = as_table(X, "X_val")
         cells = self._cells(X, reset=False)
         _refuse_names(y_val=y, sample_weight_val=sample_weight)
         y = values_of(y, "y_val")
@@ -354,7 +358,7 @@ class TabularEstimator(BaseEstimator):
         if isinstance(self.scoring, str):
             check_name(self.scoring)
         scorer = check_scoring(self, scoring=self.scoring)
-        given = {} if weights is None else {"sample_weight": weights}
+        given = weights_for(scorer, weights)
 
         def score(_: Any, outputs: np.ndarray, sample_weight: Any = None) -> float:
             # Where the time is short, these are the first rows; weights of classes are not for it.
@@ -374,7 +378,7 @@ class TabularEstimator(BaseEstimator):
         if self.scoring is None:
             return -self._loss(mean, y, weights)
         scorer = check_scoring(self, scoring=self.scoring)
-        given = {} if weights is None else {"sample_weight": weights}
+        given = weights_for(scorer, weights)
         return float(scorer(self._answering(mean), X, y, **given))
 
     def _mean(self, coded: Coded) -> np.ndarray:

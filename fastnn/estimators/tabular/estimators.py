@@ -77,8 +77,8 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         given none. They have the same classes in the same shares.
     scoring
         What an epoch, and an ensemble, is better by: the name of a scorer of scikit-learn's, or a
-        function (estimator, X, y), larger is better. None: the log loss, of an epoch at its best
-        temperature.
+        function (estimator, X, y), larger is better, which is given weights of rows where it takes
+        `sample_weight`. None: the log loss, of an epoch at its best temperature.
     categorical_features
         Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
         mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
@@ -293,7 +293,8 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         given none. They are spread evenly over small and large y.
     scoring
         What an epoch, and an ensemble, is better by: the name of a scorer of scikit-learn's, or a
-        function (estimator, X, y), larger is better. None: the squared error.
+        function (estimator, X, y), larger is better, which is given weights of rows where it takes
+        `sample_weight`. None: the squared error.
     categorical_features
         Columns of categories, beside those of text and of a categorical dtype: names, numbers, or a
         mask. "from_dtype" and None: no others. Text all of which is numbers is numbers, unless it
