@@ -84,8 +84,38 @@ class Listed(EarlyStopping):
         return super().__call__(trainer, history)
 
 
+class Noting(EarlyStopping):
+    """Begins with a list of its own, of which it says nothing."""
+
+    def __post_init__(self):
+        """Begin the list."""
+        super().__post_init__()
+        self.seen = []
+
+    def __call__(self, trainer, history):
+        """Take note of the epoch."""
+        self.seen.append(trainer.epoch)
+        assert self.seen == list(range(1, trainer.epoch + 1))
+        return super().__call__(trainer, history)
+
+
+class NotingLast(Limited):
+    """Takes an argument, and begins with a list."""
+
+    def __init__(self, last):
+        super().__init__(last)
+        self.seen = []
+
+    def __call__(self, trainer, history):
+        """Take note of the epoch."""
+        self.seen.append(trainer.epoch)
+        assert self.seen == list(range(1, trainer.epoch + 1))
+        return super().__call__(trainer, history)
+
+
 def test_each_restart_has_a_derived_callback_of_its_own():
     trainer, limited, listed = trainer_of([Dense(3)]), Limited(4), Listed(monitor="loss")
-    trainer.fit(X, LABELS, 9, restarts=3, callbacks=[limited, listed])
+    noting, last = Noting(monitor="loss"), NotingLast(7)
+    trainer.fit(X, LABELS, 9, restarts=3, callbacks=[limited, listed, noting, last])
     assert [each.epochs for each in trainer.history.restarts] == [4, 4, 4]
-    assert limited.best is not None and listed.seen == []
+    assert limited.best is not None and listed.seen == noting.seen == last.seen == []

@@ -97,6 +97,7 @@ class TrainedEstimator(BaseEstimator):
 
     _weights_name = "coefs_"  # the attribute that a fit leaves
     _reasons: list[tuple[Trainer, str]]  # why trainers of the fit under way have learnt nothing
+    _goes_back = False  # whether early stopping keeps the epoch of the best score
     _one_epoch = False  # whether that fit is one without rows to validate on, of `partial_fit`
 
     def to_trainer(self) -> Trainer:
@@ -378,8 +379,9 @@ class TrainedEstimator(BaseEstimator):
         return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
 
     def _check_scored(self, rows: Rows, drawn: bool = True) -> None:
-        """Raise where early stopping goes by a score that has no value on rows to validate on."""
-        if isinstance(self, RegressorMixin) and getattr(self, "early_stopping", False):
+        """Raise where a fit would go back to the best of scores that have no value on some rows."""
+        regression = isinstance(self, RegressorMixin) and self._goes_back
+        if regression and getattr(self, "early_stopping", False):
             check_spread(getattr(self, "scoring", None), rows.y, rows.sample_weight, drawn)
 
     def _check_known(self, y: Any) -> None:

@@ -287,7 +287,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         seeds, n = seeds_of(self.random_state), len(rows)
         if self.early_stopping and held_out is None:
             rows, held_out = self._split(rows)
-            self._check_scored(held_out)
         anew = not incremental or self._trainer is None
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
@@ -318,7 +317,7 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
                 coef, intercept = self._outside(own.parameters)
                 done, W = monitor.epochs, np.atleast_2d(coef).T
                 if found := overflow_of_fit(rows.X, W, np.ravel(intercept)):
-                    raise NonFiniteParameters(f"{_OVERFLOW % done} {found}", done, 0)
+                    raise NonFiniteParameters(f"{_OVERFLOW % done} {found}", done - 1, 0)
                 return Fit(own, monitor, n, (self._scaling, self._y_scaling))
 
             self._take(best_fit(times, fit_once), incremental)

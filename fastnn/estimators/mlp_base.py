@@ -155,6 +155,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     # What a fit leaves, for the type checker.
     _trainer: Trainer
     _rated: Rates | None = None  # of the last call
+    _goes_back = True
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     loss_curve_: list[float]

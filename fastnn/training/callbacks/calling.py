@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,8 +177,17 @@ def own_callbacks(callbacks: tuple[Callback, ...]) -> tuple[Callback, ...]:
 
 
 def _anew(callback: EarlyStopping | ReduceOnPlateau) -> Callback:
-    """Return a copy without what it has taken note of; a derived class may take other arguments."""
-    made = copy.copy(callback)
+    """Return one with its settings, without what it has taken note of.
+
+    Of a derived class that takes other arguments that is a copy.
+    """
+    try:
+        return replace(callback)
+    except TypeError:
+        made = copy.copy(callback)
+    for name, value in vars(callback).items():
+        if isinstance(value, (list, dict, set)):
+            object.__setattr__(made, name, value.copy())
     for each in fields(made):
         if each.init:
             continue
