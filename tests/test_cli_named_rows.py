@@ -13,6 +13,13 @@ MANY = ["--tabular", "--members", "2", "--epochs", "2"]
 ROWS, UNLABELLED, WRONG = 60, 5, 20
 X = np.random.default_rng(0).normal(size=ROWS).round(3)
 KINDS = ["csv", "parquet"] if importlib.util.find_spec("pyarrow") else ["csv"]
+# Text is not read while training.
+WAYS = [
+    pytest.param(kind, more, id=f"{kind}-{name}")
+    for kind in KINDS
+    for name, more in {"one": ONE, "many": MANY, "streamed": [*ONE, "--stream"]}.items()
+    if (kind, name) != ("csv", "streamed")
+]
 
 
 @pytest.fixture
@@ -55,11 +62,8 @@ def refused(capsys, *arguments):
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("more", [ONE, MANY, [*ONE, "--stream"]], ids=["one", "many", "streamed"])
+@pytest.mark.parametrize(("kind", "more"), WAYS)
 def test_a_negative_weight_is_named_by_its_row_of_the_file(kind, more, here, capsys):
-    if "--stream" in more and kind == "csv":
-        pytest.skip("text is not read while training")
     data = write(kind, {"x": X, "w": changed(np.ones(ROWS), -1.0), "y": (X > 0) * 1})
     said = refused(capsys, "train", data, "--label", "y", "--weight", "w", *more)
     cell = "'-1.0'" if kind == "csv" else "-1"
@@ -71,7 +75,7 @@ def test_a_negative_weight_is_named_by_its_row_of_the_file(kind, more, here, cap
 def test_a_training_that_goes_on_names_rows_of_the_file(wrong, stream, here, capsys):
     kind = "parquet" if stream else "csv"
     if kind not in KINDS:
-        pytest.skip("pyarrow reads Parquet")
+        pytest.skip("pyarrow, which reads Parquet, is not installed")
     columns = {"x": X, "w": np.ones(ROWS), "y": 10 * X}
     data = write(kind, columns)
     given = ["train", data, "--label", "y", "--weight", "w", *ONE, *stream, "--out", "m.st"]
@@ -124,11 +128,8 @@ def test_numbers_too_large_for_dense_rows_are_named(here, capsys):
     assert "row 21, column 2: 1e+300" in refused(capsys, "evaluate", "m.st", "data.npz")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("more", [ONE, MANY, [*ONE, "--stream"]], ids=["one", "many", "streamed"])
+@pytest.mark.parametrize(("kind", "more"), WAYS)
 def test_weights_that_are_all_0_are_named_by_their_option(kind, more, here, capsys):
-    if "--stream" in more and kind == "csv":
-        pytest.skip("text is not read while training")
     columns = {"x": X, "my w": np.zeros(ROWS), "y": (X > 0) * 1}
     given = ["train", write(kind, columns), "--label", "y", "--weight", "my w", *more]
     said = refused(capsys, *given)
