@@ -11,8 +11,8 @@ from fastnn.tabular.table import WrongCell
 _BLOCK = 8192  # rows scaled together
 
 
-def dense_in_units(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return ``(X - mean) / scale``.
+def dense_in_units(X: np.ndarray, mean: np.ndarray, scale: np.ndarray, first: int) -> np.ndarray:
+    """Return ``(X - mean) / scale``; the first column has the number `first`.
 
     Raises
     ------
@@ -21,7 +21,7 @@ def dense_in_units(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.nda
     """
     if not np.isfinite(X).all():
         row, column = np.argwhere(~np.isfinite(X))[0].tolist()
-        raise WrongCell(row, f"column {column + 1}: {X[row, column]}")
+        raise WrongCell(row, f"column {first + column}: {X[row, column]}")
     found = np.empty(X.shape, np.float32)
     for start in range(0, len(X), _BLOCK):
         block = found[start : start + _BLOCK]
@@ -29,7 +29,7 @@ def dense_in_units(X: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.nda
             block[:] = (X[start : start + _BLOCK] - mean) / scale
         if not np.isfinite(block).all():
             row, column = np.argwhere(~np.isfinite(block))[0].tolist()
-            raise _too_large(start + row, column + 1, X[start + row, column], scale[column])
+            raise _too_large(start + row, first + column, X[start + row, column], scale[column])
     return found
 
 

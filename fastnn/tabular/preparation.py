@@ -632,12 +632,12 @@ class Scaled:
             )
         if dense:
             with in_file(data.places):
-                return dense_in_units(X, self.mean, self.scale), Met()
+                return dense_in_units(X, self.mean, self.scale, 1), Met()
         wide, ignored, remarks = data.in_order(columns, self.first)
         met = Met(ignored=ignored, remarks=remarks)
         if self.mean.any():  # a zero is no zero any more
             with in_file(data.places):
-                return dense_in_units(wide.toarray(), self.mean, self.scale), met
+                return dense_in_units(wide.toarray(), self.mean, self.scale, self.first), met
         with in_file(data.places):
             wide.data = sparse_in_units(wide, self.scale, self.first)
         return (wide if sparse in (None, True) else wide.toarray()), met

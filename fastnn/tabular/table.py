@@ -31,10 +31,13 @@ class WrongCell(InvalidInput):
 def cell(value: Any) -> str:
     """Return a cell as messages show it: text in quotes, and others as they are in a file.
 
-    >>> cell("-1"), cell(np.float64(-1)), cell(np.datetime64("2026-01-31"))
-    ("'-1'", '-1', '2026-01-31')
+    >>> cell(np.str_("1.0")), cell(np.float64(-1)), cell(np.datetime64("2026-01-31"))
+    ("'1.0'", '-1', '2026-01-31')
     """
-    text = str(value).removesuffix(".0") if isinstance(value, np.generic) else shown(value)
+    if isinstance(value, str):
+        text = shown(str(value))  # of NumPy, too
+    else:
+        text = str(value).removesuffix(".0") if isinstance(value, np.generic) else shown(value)
     return f"{text:.60}"
 
 
