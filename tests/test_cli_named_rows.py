@@ -4,8 +4,11 @@ import importlib.util
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from fastnn.cli import main
+from fastnn.tabular.preparation import Scaled
+from fastnn.tabular.table import Matrix, WrongCell
 
 QUICK = ["--target", "numpy", "--quiet"]
 ONE = ["--hidden", "4", "--epochs", "1"]
@@ -126,6 +129,16 @@ def test_numbers_too_large_for_dense_rows_are_named(here, capsys):
     large[WRONG, 0, 1] = 1e300
     np.savez("data.npz", X=large, y=X > 0)
     assert "row 21, column 2: 1e+300" in refused(capsys, "evaluate", "m.st", "data.npz")
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_sparse_rows_of_a_model_of_dense_ones_name_the_columns_of_their_file(first):
+    dense = np.random.default_rng(0).normal(5.0, 1.0, (6, 3))
+    prepared = Scaled(dense.mean(axis=0), dense.std(axis=0), first)
+    dense[4, 1] = 1e300
+    data = Matrix(scipy.sparse.csr_array(dense), None, first)
+    with pytest.raises(WrongCell, match=rf"column {first + 1}: 1e\+300"):
+        prepared.apply(data)
 
 
 @pytest.mark.parametrize(("kind", "more"), WAYS)
