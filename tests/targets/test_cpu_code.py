@@ -60,7 +60,7 @@ def calls(dtype, tile):
         ),
         "accumulate": lambda m, k, o: sums(m, k, k, k, k, k, k, k, k, one, one),
         "accumulate_scattered": lambda m, k, o: scattered_sums(
-            o, k, k, k, o, k, m, k, k, k, k, k, one, one
+            o, k, o, k, m, k, k, k, k, k, one, one
         ),
     }
 

@@ -84,6 +84,7 @@ ARRAYS: dict[str, tuple[np.dtype | None, int]] = {
     "keys": (INT64, 0),
     "gathered": (INT64, 0),
     "nonzero": (INT64, 0),
+    "addresses": (INT64, 0),  # of rows of X: see `step.first_rows`
     "sparse": (INT64, 0),
     "touched": (INT64, 0),  # see `step.lazy_rows`
     "edges": (INT64, 0),  # see `step.sparse_ranges`

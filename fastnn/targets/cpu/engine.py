@@ -56,6 +56,8 @@ from fastnn.targets.cpu.laziness import (
 from fastnn.targets.cpu.one_layer import is_linear, is_row_by_row
 from fastnn.targets.cpu.parts import count_parts
 from fastnn.targets.cpu.plan import (
+    ADDRESS_TABLES,
+    ADDRESSES_SIZE,
     BATCH,
     CLASSES,
     COPIED,
@@ -384,11 +386,13 @@ class Engine(CompiledEngine):
             lists = -(-plan.head[BATCH] // plan.head[LOOK_ROWS]) + LOOK_TILES + 1
             if working.sparse:
                 lists = 1
+            tables = self.threads * ADDRESS_TABLES
             numbered, by_target = range(epoch, epoch + epochs), data.target_weights
             shared = dict(
                 strided=self._strided_views(data),
                 classes=data.targets if plan.head[CLASSES] else NO_ROWS,
                 nonzero=np.zeros((self.threads, lists, plan.head[NONZERO_SIZE]), np.int64).ravel(),
+                addresses=np.zeros(tables * plan.head[ADDRESSES_SIZE], np.int64),
                 weights=NO_WEIGHTS if data.row_weights is None else data.row_weights,
                 target_weights=NO_WEIGHTS if by_target is None else by_target.ravel(),
                 row_loss=np.zeros(plan.head[BATCH]),

@@ -136,6 +136,7 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
     NONZERO_SIZE,  # numbers from one list of nonzero inputs to the next
+    ADDRESSES_SIZE,  # numbers from one table of row addresses to the next
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie; COPIED: in the same way,
     # it reads copies of them, for their numbers are of another dtype; SPARSE: they are sparse;
     # 0: copies in panels
@@ -170,9 +171,12 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     ROW_BY_ROW,  # 1: all outputs are trained on one sparse row at a time: `step.sparse_outputs`
     SUMMED,  # 1: a batch's gradient by sparse rows is summed in PRIVATE: `step.sparse_ranges`
     HEAD_FIELDS,
-) = range(53)
+) = range(54)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
+# Of each thread: of the rows that it sums over, of some to be read later, and of those of either
+# that it asks for.
+ADDRESS_TABLES = 3
 PAIRS, TILES = 1, 2  # of ROUNDED: by AVX512_BF16, or by AMX
 ENTRY_BLOCK = 512  # numbers of a sparse row that are unpacked together
 
@@ -418,6 +422,7 @@ def make_plan(
     k = shapes[0][0]
     head[LOOK_ROWS] = look_rows(batch)
     head[NONZERO_SIZE] = -(-(k + LIST_SLACK + layout.panels(k) + 2) // 8) * 8
+    head[ADDRESSES_SIZE] = -(-min(batch, SUMMED_ROWS) // 8) * 8
     head[PHASES] = len(phases)
     head[EPOCH_STEPS] = head[STEPS]
     if sparse:

@@ -98,10 +98,12 @@ head_of, layers_of, tiles_of, owners_of, phases_of, strided_of, order_of, classe
     make_view(name, INT64)
     for name in ("head", "layers", "tiles", "owners", "phases", "strided", "order", "classes")
 )
-counting_of, keys_of, gathered_of, nonzero_of, control_of, sparse_of, touched_of = (
+counting_of, keys_of, gathered_of, nonzero_of, addresses_of, control_of, sparse_of, touched_of = (
     make_view(name, INT64)
-    for name in ("counting", "keys", "gathered", "nonzero", "control", "sparse", "touched")
-)
+    for name in (
+        "counting", "keys", "gathered", "nonzero", "addresses", "control", "sparse", "touched",
+    )
+)  # fmt: skip
 shares_of, edges_of = make_view("shares", INT64), make_view("edges", INT64)
 weights_of, target_weights_of, rates_of, numbers_of = (
     make_view(name, REAL) for name in ("weights", "target_weights", "rates", "numbers")

@@ -120,10 +120,9 @@ def accumulate_scattered(dtype: np.dtype, rows: int, vectors: int, lanes: int) -
     inside = _sums(vectors, lanes)
 
     def kernel(
-        order, first, address, row_stride, nonzero, nonzero_at,
-        memory, b, samples, c, b_odd, c_odd, alpha, beta,
-    ):  # fmt: skip
-        starts = address + order[first : first + samples] * row_stride
+        addresses, first, nonzero, nonzero_at, memory, b, samples, c, b_odd, c_odd, alpha, beta
+    ):
+        starts = addresses[first : first + samples]
         for column in nonzero[nonzero_at : nonzero_at + rows]:
             x = [caller_row(dtype, start, column + 1)[-1] for start in starts]
             inside(x, column, memory, alpha, beta, (b, c), (b_odd, c_odd))
@@ -328,11 +327,9 @@ def narrow_gradient(dtype: np.dtype, outputs: int) -> Any:
     """Return W = beta W + alpha D^T X for a few outputs."""
 
     def kernel(
-        order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride, w_at,
-        w_stride, alpha, beta,
-    ):  # fmt: skip
-        starts = address + order[first : first + samples] * stride
-        x = np.stack([caller_row(dtype, start, count) for start in starts])
+        addresses, at, asked, samples, count, d, d_at, d_stride, w_at, w_stride, alpha, beta
+    ):
+        x = np.stack([caller_row(dtype, each, count) for each in addresses[at : at + samples]])
         for j in range(outputs):
             row = d[w_at + j * w_stride :][:count]
             row[:] = beta * row + alpha * (d[d_at + j :: d_stride][:samples] @ x)

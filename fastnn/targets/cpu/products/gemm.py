@@ -225,23 +225,22 @@ def _accumulate_scattered_chain(dtype: np.dtype, rows: int, vectors: int) -> Any
 
     @njit(**EXACT)
     def chain(
-        memory, order, first, address, stride, nonzero, b, samples, c, b_odd, c_odd, i, i1, alpha,
-        beta,
+        memory, addresses, first, nonzero, b, samples, c, b_odd, c_odd, i, i1, alpha, beta,
     ):  # fmt: skip
         while i + rows <= i1 and not (split and 7 < i1 - i < 10):
-            tall(order, first, address, stride, nonzero, i, memory, b, samples, c, b_odd, c_odd,
+            tall(addresses, first, nonzero, i, memory, b, samples, c, b_odd, c_odd,
                  alpha, beta)  # fmt: skip
             i += rows
         while i + 4 <= i1:
-            four(order, first, address, stride, nonzero, i, memory, b, samples, c, b_odd, c_odd,
+            four(addresses, first, nonzero, i, memory, b, samples, c, b_odd, c_odd,
                  alpha, beta)  # fmt: skip
             i += 4
         if i + 2 <= i1:
-            two(order, first, address, stride, nonzero, i, memory, b, samples, c, b_odd, c_odd,
+            two(addresses, first, nonzero, i, memory, b, samples, c, b_odd, c_odd,
                 alpha, beta)  # fmt: skip
             i += 2
         if i < i1:
-            one(order, first, address, stride, nonzero, i, memory, b, samples, c, b_odd, c_odd,
+            one(addresses, first, nonzero, i, memory, b, samples, c, b_odd, c_odd,
                 alpha, beta)  # fmt: skip
 
     return chain
@@ -444,22 +443,21 @@ def make_gemm(dtype: np.dtype, shape: Shape) -> SimpleNamespace:
 
     @njit(**MERGED)
     def accumulate_caller(
-        memory, order, first, address, stride, nonzero, i, i1, b, samples, c, width, alpha, beta
+        memory, addresses, first, nonzero, i, i1, b, samples, c, width, alpha, beta
     ):
         if width == panel:
-            add_wide_scattered(memory, order, first, address, stride, nonzero, b, samples, c, ZERO,
-                               ZERO, i, i1, alpha, beta)  # fmt: skip
+            add_wide_scattered(memory, addresses, first, nonzero, b, samples, c, ZERO, ZERO, i, i1,
+                               alpha, beta)  # fmt: skip
         else:
-            add_narrow_scattered(memory, order, first, address, stride, nonzero, b, samples, c,
-                                 ZERO, ZERO, i, i1, alpha, beta)  # fmt: skip
+            add_narrow_scattered(memory, addresses, first, nonzero, b, samples, c, ZERO, ZERO, i,
+                                 i1, alpha, beta)  # fmt: skip
 
     @njit(**MERGED)
     def accumulate_caller_odd(
-        memory, order, first, address, stride, nonzero, i, i1, b, samples, c, b_odd, c_odd, alpha,
-        beta,
+        memory, addresses, first, nonzero, i, i1, b, samples, c, b_odd, c_odd, alpha, beta
     ):  # fmt: skip
-        add_odd_scattered(memory, order, first, address, stride, nonzero, b, samples, c, b_odd,
-                          c_odd, i, i1, alpha, beta)  # fmt: skip
+        add_odd_scattered(memory, addresses, first, nonzero, b, samples, c, b_odd, c_odd, i, i1,
+                          alpha, beta)  # fmt: skip
 
     return SimpleNamespace(
         width_of=width_of,

@@ -229,7 +229,7 @@ class _Writer(Writer):
         real = self.real.as_pointer()
         left = [real, INT64, INT64]
         if scattered:
-            left = [INT64.as_pointer(), INT64, INT64, INT64.as_pointer()]
+            left = [INT64.as_pointer(), INT64.as_pointer()]
         panels = len(self.widths)
         arguments = [*left, *[real] * 2 * panels, INT64, self.real, self.real]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
@@ -237,7 +237,7 @@ class _Writer(Writer):
         b, c = (list(pointers[at::2]) for at in range(2))
         inputs = [INT64(r) for r in range(self.rows)]
         if scattered:
-            inputs = [builder.load(builder.gep(function.args[3], [r])) for r in inputs]
+            inputs = [builder.load(builder.gep(function.args[1], [r])) for r in inputs]
         rows = [self.further(builder, c, r) for r in inputs]
         for row in rows:  # C is touched only after the loop: its misses hide behind the arithmetic
             for v in range(self.vectors):
@@ -251,7 +251,8 @@ class _Writer(Writer):
         # depends on which others are used.
         def add(builder: Any, s: Any, cells: list[Any]) -> list[Any]:
             if scattered:
-                sample = self.row_start(builder, tuple(function.args[:3]), s)
+                sample = builder.load(builder.gep(function.args[0], [s]))
+                sample = builder.inttoptr(sample, real)
                 # Rows lie anywhere, so no hardware foresees which line the next tile will need.
                 prefetch(builder, builder.gep(sample, [builder.add(inputs[-1], INT64(16))]))
             else:
@@ -407,8 +408,8 @@ def make_accumulate(dtype: np.dtype, rows: int, vectors: int) -> Any:
 def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
     """Return the same for rows of the caller's array, and for nonzero columns.
 
-    ``accumulate(order, first, address, row_stride, nonzero, nonzero_at, memory, b, samples, c,
-    b_odd, c_odd, alpha, beta)``; address and row_stride in bytes. Column i goes to row i of C.
+    ``accumulate(addresses, first, nonzero, nonzero_at, memory, b, samples, c, b_odd, c_odd, alpha,
+    beta)``, with the address of each row. Column i goes to row i of C.
     """
     if config.DISABLE_JIT:
         lanes = vector_bytes() // dtype.itemsize
@@ -416,22 +417,19 @@ def make_accumulate_scattered(dtype: np.dtype, rows: int, vectors: int) -> Any:
 
     @intrinsic
     def accumulate(
-        typingctx, order, first, address, row_stride, nonzero, nonzero_at,
-        memory, b, samples, c, b_odd, c_odd, alpha, beta,
+        typingctx, addresses, first, nonzero, nonzero_at, memory, b, samples, c, b_odd, c_odd,
+        alpha, beta,
     ):  # fmt: skip
         def codegen(context, builder, signature, args):
-            kind, (own, b, samples, c, *odd, alpha, beta) = signature.args, args[6:]
-            rows_at, columns = (
-                data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 4)
-            )
+            kind, (own, b, samples, c, *odd, alpha, beta) = signature.args, args[4:]
+            left = [data_pointer(context, builder, kind[n], args[n], args[n + 1]) for n in (0, 2)]
             offsets = [b, c, *odd][: 2 * _panels(vectors)]
-            places = _places(context, builder, kind[6], own, offsets)
-            left = [rows_at, args[2], args[3], columns]
+            places = _places(context, builder, kind[4], own, offsets)
             callee = _callee(builder.module, dtype, "accumulate", (rows, vectors), True)
             builder.call(callee, [*left, *places, samples, alpha, beta])
             return context.get_dummy_value()
 
         i, real = types.int64, memory.dtype
-        return types.void(order, i, i, i, nonzero, i, memory, *[i] * 5, real, real), codegen
+        return types.void(addresses, i, nonzero, i, memory, *[i] * 5, real, real), codegen
 
     return accumulate

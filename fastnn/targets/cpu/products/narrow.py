@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from fastnn.storage.kernels.machine import few_registers
 from fastnn.targets.cpu.llvm import pure_python
 from fastnn.targets.cpu.llvm.inner import njit
-from fastnn.targets.cpu.llvm.rule_loops import EXACT
+from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop, prefetch, when
 from fastnn.targets.cpu.products.gemm import ZERO
 
@@ -98,20 +98,21 @@ class _Writer(Writer):
 
     def gradient(self, module: Any, name: str, outputs: int) -> Any:
         real = self.real.as_pointer()
-        words = [INT64.as_pointer(), *[INT64] * 6]
+        words = [INT64.as_pointer(), INT64.as_pointer(), INT64, INT64]
         arguments = [*words, real, INT64, real, INT64, self.real, self.real]
         function, builder = self.function(module, name, ir.VoidType(), arguments)
-        order, ahead, mask, address, stride, samples, count = function.args[:7]
-        d, d_stride, w, w_stride, alpha, beta = function.args[7:]
+        rows, asked, samples, count = function.args[:4]
+        d, d_stride, w, w_stride, alpha, beta = function.args[4:]
 
         def block(builder: Any, at: Any, vectors: int, lanes: int) -> None:
             """Update `vectors` vectors of `lanes` inputs from `at` on, of all the outputs."""
 
             def sample(builder: Any, s: Any, sums: list[Any]) -> list[Any]:
-                x = builder.gep(self.row(builder, order, address, stride, s), [at])
+                start = builder.load(builder.gep(rows, [s]))
+                x = builder.gep(builder.inttoptr(start, real), [at])
                 if vectors > 1:
-                    distant = builder.add(s, self.picked(builder, mask, s, ahead))
-                    later = builder.gep(self.row(builder, order, address, stride, distant), [at])
+                    start = builder.load(builder.gep(asked, [s]))
+                    later = builder.gep(builder.inttoptr(start, real), [at])
                     for v in range(vectors):
                         prefetch(builder, builder.gep(later, [INT64(v * lanes)]))
                 delta = builder.gep(d, [builder.mul(s, d_stride)])
@@ -200,8 +201,9 @@ def _make_forward(dtype: np.dtype, rows: int, outputs: int) -> Any:
 def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
     """Return the kernel of `gradient` for a few outputs.
 
-    ``kernel(order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride, w_at,
-    w_stride, alpha, beta)``; D and W are in the same array.
+    ``kernel(addresses, at, asked, samples, count, d, d_at, d_stride, w_at, w_stride, alpha,
+    beta)``; D and W are in the same array. Row r of X begins at addresses[at + r], what is asked
+    for with it at addresses[asked + r].
     """
     if config.DISABLE_JIT:
         return pure_python.narrow_gradient(dtype, outputs)
@@ -209,22 +211,25 @@ def _make_gradient(dtype: np.dtype, outputs: int) -> Any:
 
     @intrinsic
     def kernel(
-        typingctx, order, first, ahead, mask, address, stride, samples, count, d, d_at, d_stride,
-        w_at, w_stride, alpha, beta,
+        typingctx, addresses, at, asked, samples, count, d, d_at, d_stride, w_at, w_stride, alpha,
+        beta,
     ):  # fmt: skip
         def codegen(context, builder, signature, args):
             kinds, module = signature.args, builder.module
-            rows_at = data_pointer(context, builder, kinds[0], args[0], args[1])
-            left = data_pointer(context, builder, kinds[8], args[8], args[9])
-            out = data_pointer(context, builder, kinds[8], args[8], args[11])
+            rows, later = (
+                data_pointer(context, builder, kinds[0], args[0], each) for each in args[1:3]
+            )
+            left, out = (
+                data_pointer(context, builder, kinds[5], args[5], each)
+                for each in (args[6], args[8])
+            )
             callee = module.globals.get(name)
             callee = callee or _Writer(dtype).gradient(module, name, outputs)
-            middle = [left, args[10], out, *args[12:]]
-            builder.call(callee, [rows_at, *args[2:8], *middle])
+            builder.call(callee, [rows, later, *args[3:5], left, args[7], out, *args[9:]])
             return context.get_dummy_value()
 
         i = types.int64
-        return types.void(order, *[i] * 7, d, i, i, i, i, d.dtype, d.dtype), codegen
+        return types.void(addresses, *[i] * 4, d, i, i, i, i, d.dtype, d.dtype), codegen
 
     return kernel
 
@@ -275,8 +280,9 @@ def make_narrow(dtype: np.dtype) -> SimpleNamespace:
 
     forward(memory, order, first, ahead, address, stride, count, w, w_stride, n, c, c_stride, r0,
     r1): adds to rows r0..r1 of C from rows order[first + r] of X.
-    gradient(memory, order, first, ahead, address, stride, samples, count, d, d_stride, n, w,
-    w_stride, alpha, beta): the update from rows order[first..first + samples] of X.
+    gradient(memory, addresses, at, later, asked, samples, count, d, d_stride, n, w, w_stride,
+    alpha, beta): the update from rows of X that begin at addresses[at:][:samples]. Those at
+    addresses[later:] are asked for; there is room for as many more at addresses[asked:].
     X is at an address, with `stride` bytes from row to row; `count` of its columns are used.
     """
     tall, flat = _forward_tile(dtype, TILE), _forward_tile(dtype, 1)
@@ -305,23 +311,28 @@ def make_narrow(dtype: np.dtype) -> SimpleNamespace:
 
     @njit(**EXACT)
     def gradient(
-        memory, order, first, ahead, address, stride, samples, count, d, d_stride, n, w, w_stride,
-        alpha, beta,
+        memory, addresses, at, later, asked, samples, count, d, d_stride, n, w, w_stride, alpha,
+        beta,
     ):  # fmt: skip
-        j = ZERO
+        j, ask = ZERO, at
         while j < n:
-            mask, at, out = rows_of((n + 3) // 4 + j // 4, n), d + j, w + j * w_stride
+            delta, out = d + j, w + j * w_stride
+            if later != at:
+                mask, ask = rows_of((n + 3) // 4 + j // 4, n), asked
+                for r in range(samples):
+                    picked = mask >> (r & (TILE - 1)) & 1
+                    addresses[U(asked + r)] = addresses[U((later if picked else at) + r)]
             if j + 4 <= n:
-                four(order, first, ahead, mask, address, stride, samples, count, memory, at,
-                     d_stride, out, w_stride, alpha, beta)  # fmt: skip
+                four(addresses, at, ask, samples, count, memory, delta, d_stride, out, w_stride,
+                     alpha, beta)  # fmt: skip
                 j += 4
             elif j + 2 <= n:
-                two(order, first, ahead, mask, address, stride, samples, count, memory, at,
-                    d_stride, out, w_stride, alpha, beta)  # fmt: skip
+                two(addresses, at, ask, samples, count, memory, delta, d_stride, out, w_stride,
+                    alpha, beta)  # fmt: skip
                 j += 2
             else:
-                one(order, first, ahead, mask, address, stride, samples, count, memory, at,
-                    d_stride, out, w_stride, alpha, beta)  # fmt: skip
+                one(addresses, at, ask, samples, count, memory, delta, d_stride, out, w_stride,
+                    alpha, beta)  # fmt: skip
                 j += 1
 
     return SimpleNamespace(forward=forward, gradient=gradient)

@@ -144,7 +144,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
     lanes = make_lanes(dtype, panel)
     softmax = make_softmax(dtype, panel, gemm, lanes, elementary)
     narrow = make_narrow(dtype)
-    first_rows = make_first_rows(dtype, gemm)
+    first_rows, list_rows = make_first_rows(dtype, gemm)
     find_nonzero, find_tiles = make_nonzero(dtype, shape, first_rows)
     normalization = make_normalization(dtype, panel, gemm, lanes)
     periodic = make_periodic(dtype, panel, gemm.width_of, elementary)
@@ -173,7 +173,7 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
         gemm,
         rounded,
         narrow,
-        first_rows,
+        list_rows,
         find_nonzero,
         per_unit,
         keep_transposed,

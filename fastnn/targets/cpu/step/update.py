@@ -18,6 +18,8 @@ from fastnn.targets.cpu.llvm.rule_loops import (
     rounded_product,
 )
 from fastnn.targets.cpu.plan import (
+    ADDRESS_TABLES,
+    ADDRESSES_SIZE,
     CAPACITY,
     CLIPS,
     DELTA,
@@ -77,6 +79,7 @@ from fastnn.targets.cpu.step.jumps import AVERAGED, SGD
 from fastnn.targets.cpu.step.per_unit import KINDS, OF_BIAS, OF_WEIGHTS
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS
 from fastnn.targets.cpu.views import (
+    addresses_of,
     head_of,
     layers_of,
     make_view,
@@ -147,7 +150,7 @@ def make_update(
     gemm: Any,
     rounded: Any,
     narrow: Any,
-    first_rows: Any,
+    list_rows: Any,
     find_nonzero: Any,
     per_unit: Any,
     keep_transposed: Any,
@@ -170,7 +173,7 @@ def make_update(
     odd_last, lanes = gemm.odd_last, panel // 2
     accumulate_odd, accumulate_caller_odd = gemm.accumulate_odd, gemm.accumulate_caller_odd
     memory_of = make_view("memory", dtype)
-    accumulate_caller, itemsize = gemm.accumulate_caller, dtype.itemsize
+    accumulate_caller = gemm.accumulate_caller
     add_samples, accumulate_rounded = narrow.gradient, rounded.accumulate
     add_entries, seek = sparse_rows.add_entries, sparse_rows.seek
     place_of, sum_columns = per_unit.place_of, per_unit.sum_columns
@@ -201,12 +204,13 @@ def make_update(
         as_rows = layer == 0 and head[IN_PLACE] > 0
         # The same sums wherever the rows of X are read: in place or as a copy.
         size = head[LOOK_ROWS] if layer == 0 and n <= IN_PLACE_UNITS else s_block
-        nonzero, columns = nonzero_of(job), ZERO
-        order, base, address, stride = first_rows(job, first, own)
+        nonzero, addresses, columns = nonzero_of(job), addresses_of(job), ZERO
+        listed = me * ADDRESS_TABLES * head[ADDRESSES_SIZE]
         for s in range(0, samples, size):
             count, keep = min(size, samples - s), beta if s == 0 else one
             if as_rows:
                 columns = find_nonzero(job, first, s // size, samples, me)
+                list_rows(job, first, own, s, count, ZERO, listed)
             p = p0
             while p < p1:
                 width, odd = width_of(p, n), odd_last(p, p1, n)
@@ -221,13 +225,13 @@ def make_update(
                     begin, end = columns + nonzero[U(begin)], columns + nonzero[U(end)]
                     if odd:
                         accumulate_caller_odd(
-                            memory, order, base + s, address, stride, nonzero, begin, end, delta,
-                            count, to, delta_odd, to_odd, alpha, keep,
+                            memory, addresses, listed, nonzero, begin, end, delta, count, to,
+                            delta_odd, to_odd, alpha, keep,
                         )  # fmt: skip
                     else:
                         accumulate_caller(
-                            memory, order, base + s, address, stride, nonzero, begin, end, delta,
-                            count, to, width, alpha, keep,
+                            memory, addresses, listed, nonzero, begin, end, delta, count, to,
+                            width, alpha, keep,
                         )  # fmt: skip
                 else:
                     for i in range(i0, i1, panel):
@@ -314,36 +318,41 @@ def make_update(
                 )
 
     @njit(**EXACT)
-    def narrow_add(job, i0, i1, first, samples, own, out, out_stride, alpha, beta):
+    def narrow_add(job, i0, i1, first, samples, own, me, out, out_stride, alpha, beta):
         """Update `out`, (n, i1 - i0), with samples times delta of a transposed first layer."""
-        memory, layers = memory_of(job), layers_of(job)
+        memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         n, d = layers[0, N], layers[0, DELTA]
         width = width_of(ZERO, n)
-        order, base, address, stride = first_rows(job, first, own)
+        size = head[ADDRESSES_SIZE]
+        at = me * ADDRESS_TABLES * size
         for s in range(0, samples, SUMMED_ROWS):
             count, keep = min(SUMMED_ROWS, samples - s), beta if s == 0 else one
+            list_rows(job, first, own, s, count, i0, at)
+            later, ahead = at, rows_ahead(job, first + s + count)
+            if ahead > 0:
+                later += size
+                list_rows(job, first, own, s + ahead, count, i0, later)
             add_samples(
-                memory, order, base + s, rows_ahead(job, first + s + count),
-                address + i0 * itemsize, stride, count, i1 - i0, d + s * width, width, n, out,
-                out_stride, alpha, keep,
+                memory, addresses_of(job), at, later, at + 2 * size, count, i1 - i0,
+                d + s * width, width, n, out, out_stride, alpha, keep,
             )  # fmt: skip
 
     @njit(**MERGED)
-    def narrow_update(job, i0, i1, first, samples, own, gradient):
+    def narrow_update(job, i0, i1, first, samples, own, me, gradient):
         memory, head, layers = memory_of(job), head_of(job), layers_of(job)
         k, n, w = layers[0, K], layers[0, N], layers[0, WEIGHTS]
         if head[DIRECT] == 1:
             rate = real(layer_rate(job, ZERO))
             part = layer_rate(job, ZERO) * layer_number(job, ZERO, L2)
             keep = max(zero, kept(part, numbers_of(job)[UPDATES_DONE]))
-            narrow_add(job, i0, i1, first, samples, own, w + i0, k, -rate, keep)
+            narrow_add(job, i0, i1, first, samples, own, me, w + i0, k, -rate, keep)
         else:
             size = head[PRIVATE_SIZE] // n // panel * panel
             for i in range(i0, i1, size):
                 count = min(size, i1 - i)
                 for c in range(n * count):
                     memory[U(gradient + c)] = zero
-                narrow_add(job, i, i + count, first, samples, own, gradient, count, one, one)
+                narrow_add(job, i, i + count, first, samples, own, me, gradient, count, one, one)
                 for j in range(n):
                     apply(job, ZERO, w + j * k + i, gradient + j * count, count, OF_WEIGHTS)
 
@@ -405,7 +414,7 @@ def make_update(
         elif layer == 0 and head[LAZY] > 0:
             update_lazily(job, tile, first, samples, me)
         elif layers[layer, NARROW] >= 0:
-            narrow_update(job, i0, i1, first, samples, own, gradient)
+            narrow_update(job, i0, i1, first, samples, own, me, gradient)
         elif head[DIRECT] == 1:
             direct(job, layer, i0, i1, p0, p1, first, samples, own, me)
         else:
