@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn.arguments import explained
-from fastnn.errors import InvalidInput, check_takes, number, whole
+from fastnn.errors import InvalidInput, check_takes, number, shown, whole
 from fastnn.storage.old_settings import renamed
 
 MOST_AHEAD = 2**20  # steps that are looked at before the first one is done
@@ -233,7 +233,7 @@ class WarmUp(Schedule):
     """Rises in a straight line over the first `steps`, then goes on as `then` from its own start.
 
     then(0) (t + 1) / steps for t < steps, and then(t - steps) afterwards. `then` is a number or
-    any of the other schedules.
+    any schedule but a `WarmUp`.
     Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.2.
 
     >>> [WarmUp(4, then=0.2)(step) for step in (0, 1, 3, 50)]
@@ -246,10 +246,18 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         """Check the settings."""
         object.__setattr__(self, "steps", whole(self.steps, "steps of a WarmUp", 1))
-        if isinstance(self.then, WarmUp) or not isinstance(self.then, Schedule):
-            object.__setattr__(
-                self, "then", number(self.then, "then, where it is no schedule,", 0.0)
+        if isinstance(self.then, WarmUp):
+            raise InvalidInput(
+                f"then must be a number or a schedule that is no WarmUp, not {self.then!r:.80}"
             )
+        if not isinstance(self.then, Schedule):
+            if callable(self.then):
+                raise InvalidInput(
+                    "then must be a number or a schedule, of a class derived from "
+                    f"fastnn.schedules.Schedule, not the function {shown(self.then):.80}"
+                )
+            then = number(self.then, "then, where it is no schedule,", 0.0)
+            object.__setattr__(self, "then", then)
 
     def rates(self, steps: np.ndarray) -> np.ndarray:
         """Return the rates at `steps`."""
@@ -300,7 +308,7 @@ def rates_of(
     values: Any
     known = False
     if isinstance(learning_rate, Schedule):
-        known = learning_rate.bounded
+        known = _is_bounded(learning_rate)
         with np.errstate(all="ignore"):  # what overflows is reported below, with its step
             values = learning_rate.rates(np.arange(first, first + count, dtype=np.float64))
         if np.shape(values) != (count,):
@@ -330,6 +338,19 @@ def rates_of(
     )
 
 
+def _is_bounded(schedule: Schedule) -> bool:
+    """Return whether the class that says how rates are made also says that they are bounded.
+
+    A class that is derived from one of fastnn's inherits that, but may have rates of its own.
+    """
+    kinds = type(schedule).__mro__
+    says, *makes = (
+        next((place for place, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
+        for name in ("bounded", "rates", "__init__", "__post_init__")
+    )
+    return schedule.bounded and says <= min(makes)
+
+
 def check_ahead(
     learning_rate: LearningRate, epoch: int, first: int, steps: int, epochs: int
 ) -> None:
@@ -338,7 +359,8 @@ def check_ahead(
     A call of `fit` may ask for more epochs than will ever be done, so it cannot look at all of
     them; `rates_of` does so, an epoch at a time.
     """
-    if callable(learning_rate) and epochs and not getattr(learning_rate, "bounded", False):
+    known = isinstance(learning_rate, Schedule) and _is_bounded(learning_rate)
+    if callable(learning_rate) and epochs and not known:
         rates_of(learning_rate, epoch, first, steps, min(epochs, 1 + MOST_AHEAD // steps))
 
 

@@ -398,6 +398,8 @@ def test_what_was_written_by_something_else_is_refused(tmp_path):
         ({"weights": [1]}, "weights must be 2, one a member, not 1"),
         ({"weights": [1, -1]}, r"weights\[1\] must be a finite number in \[0"),
         ({"weights": [0, 0]}, "weights must not all be 0"),
+        ({"weights": {0: 1.0, 1: 3.0}}, "weights must be numbers in the order of the members"),
+        ({"weights": {1.0, 3.0}}, "weights must be numbers in the order of the members"),
         ({"views": ["a"]}, "views must be 2, one a member, not 1"),
         ({"views": ["a", 2.5]}, r"views\[1\] must be None, the key"),
         ({"views": ["a", [1, [2]]]}, r"views\[1\] must be None, the key"),
@@ -417,6 +419,7 @@ def test_candidates_that_make_no_sense_are_refused():
     good = Snapshot.of(trainer, outputs=trainer.forward(X))
     for given, y, message in (
         ([], LABELS, "candidates must be at least one with finite outputs, not none"),
+        ([trainer], None, r"candidates\[0\] must be a Snapshot with outputs"),
         ([trainer], LABELS, r"candidates\[0\] must be a Snapshot with outputs"),
         ([good, Snapshot.of(trainer)], LABELS, r"candidates\[1\] must be a Snapshot with outputs"),
         ([good], LABELS[:5], "y_val has 5 rows but there are 37 samples"),

@@ -176,7 +176,8 @@ def test_a_schedule_gives_what_pytorch_gives(schedule, make):
         (lambda: OneCycle(0.1, 10, end_divisor=0), "end_divisor must be"),
         (lambda: WarmUp(0, 0.1), "steps of a WarmUp must be"),
         (lambda: WarmUp(5, -0.1), "then, where it is no schedule, must be .* not -0.1"),
-        (lambda: WarmUp(5, WarmUp(5, 0.1)), r"then, .* not WarmUp\("),
+        (lambda: WarmUp(5, WarmUp(5, 0.1)), r"a schedule that is no WarmUp, not WarmUp\("),
+        (lambda: WarmUp(5, abs), r"then must be .* not the function"),
         (lambda: SGD(Cosine), r"not the class Cosine; give it its settings, as in Cosine\(0.1"),
         (lambda: Adam("Cosine"), "learning_rate must be a finite number .* not 'Cosine'"),
     ],
@@ -347,3 +348,38 @@ def test_a_schedule_whose_steps_were_meant_as_epochs_is_told():
     for schedule in (Cosine(0.1, 50), Cosine(0.1, 30), Cosine(0.1, 10, 0.01)):
         trainer = Trainer(Network(2, [Dense(2)]), optimizer=SGD(schedule), target="numpy")
         trainer.fit(X, y, 10)
+
+
+class Falling(Constant):
+    """Negative after two steps."""
+
+    def rates(self, steps):
+        """Fall."""
+        return self.rate - 0.05 * steps
+
+
+class Unchecked(Constant):
+    """Takes any rate."""
+
+    def __post_init__(self):
+        """Check nothing."""
+
+
+class Broken(InverseScaling):
+    """NaN after a while."""
+
+    def rates(self, steps):
+        """Break."""
+        return np.where(steps < 4, 0.1, np.nan)
+
+
+@pytest.mark.parametrize("schedule", [Falling(0.1), Unchecked(-0.1), Broken(0.1)])
+def test_rates_of_a_derived_schedule_are_checked(schedule):
+    trainer = Trainer(
+        Network(2, [Dense(1)]), "mse", SGD(schedule), batch_size=4, target="numpy", seed=1
+    )
+    before = trainer.parameters
+    with pytest.raises(InvalidInput, match=r"the learning rate that .* must be a finite number"):
+        trainer.fit(np.ones((16, 2)), np.ones((16, 1)), 3)
+    assert trainer.epoch == 0
+    np.testing.assert_array_equal(trainer.parameters[0][0], before[0][0])

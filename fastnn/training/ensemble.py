@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
@@ -189,8 +189,6 @@ class Ensemble:
             found = candidates.snapshots
         else:
             found = list(candidates)
-        if y_val is None:
-            raise InvalidInput("y_val must be the targets of the rows that outputs are of")
         size = whole(size, "size", 1)
         outputs: list[np.ndarray] = []
         usable: list[Snapshot] = []
@@ -208,6 +206,8 @@ class Ensemble:
             if np.isfinite(each.outputs).all():
                 usable.append(each)
                 outputs.append(each.outputs)
+        if y_val is None:
+            raise InvalidInput("y_val must be the targets of the rows that outputs are of")
         if not usable:
             raise InvalidInput(
                 "candidates must be at least one with finite outputs, not "
@@ -579,6 +579,10 @@ def _checked_weights(weights: Any, count: int) -> np.ndarray:
     """Return weights of sum 1, float64 (count,), or raise `InvalidInput`."""
     if weights is None:
         return np.full(count, 1.0 / count)
+    if isinstance(weights, (Mapping, set, frozenset)):
+        raise InvalidInput(
+            f"weights must be numbers in the order of the members, not {shown(weights):.80}"
+        )
     found = list(weights) if isinstance(weights, Iterable) else [weights]
     if len(found) != count:
         raise InvalidInput(f"weights must be {count}, one a member, not {len(found)}")

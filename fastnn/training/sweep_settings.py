@@ -59,6 +59,13 @@ class Maker:
                 "make must be a Trainer, or a function that takes settings by name and returns "
                 f"a Trainer, not {make!r:.80}"
             ) from error
+        for each in parameters:
+            needs_place = each.kind == inspect.Parameter.POSITIONAL_ONLY
+            if needs_place and each.default is inspect.Parameter.empty:
+                raise InvalidInput(
+                    f"make must take its settings by name, but {each.name!r} comes before a / in "
+                    f"the arguments of {make!r:.80}"
+                )
         self.own = tuple(each.name for each in parameters if each.kind in _NAMED)
         self.takes_all = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in parameters)
         self.needed = tuple(
@@ -79,6 +86,10 @@ class Maker:
                 raise InvalidInput(
                     "the grid has 'threads', but every run of a sweep has one thread, with as many "
                     "runs at a time as workers says"
+                )
+            if name == "epochs" and name not in self.own:
+                raise InvalidInput(
+                    "the grid has 'epochs', but that is an argument of sweep, the same for all runs"
                 )
             if name in RESULTS:
                 raise InvalidInput(
@@ -186,7 +197,10 @@ def combinations(grid: Any) -> list[dict[str, Any]]:
     for name, values in grid.items():
         if isinstance(values, np.ndarray):
             values = values.tolist()
-        if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        # A mapping has names beside its values, and a set no order for the runs.
+        if isinstance(values, (str, bytes, Mapping, set, frozenset)) or not isinstance(
+            values, Iterable
+        ):
             raise InvalidInput(f"grid[{name!r}] must be a list of values, not {shown(values):.80}")
         plain = [each.item() if isinstance(each, np.generic) else each for each in values]
         if not plain:
