@@ -1,4 +1,4 @@
-"""What is written into `coefs_` and `intercepts_` of a network: it predicts, and is gone on from."""
+"""What is written into `coefs_` and `intercepts_` of a network: it predicts, and is trained on."""
 
 import numpy as np
 import pytest
