@@ -64,7 +64,7 @@ def opened(value: Any, what: str) -> Any:
             "the table itself, such as pandas.read_parquet(path) without the column of y, or train "
             "a fastnn.Trainer, which reads files larger than memory"
         )
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, (str, bytes, os.PathLike)):
         return open_npy(value, what)
     if type(value) is not np.ndarray and not issparse(value):
         value = as_table(value, what)

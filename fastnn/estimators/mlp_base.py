@@ -48,7 +48,7 @@ from fastnn.estimators.rates import Rates, go_on_with
 from fastnn.estimators.restarts import Fit, Scalings, best_fit
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
-from fastnn.estimators.weights import check_penalty
+from fastnn.estimators.weights import check_penalty, mean_of
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -338,14 +338,13 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def _settings(self, rows: int, weights: np.ndarray | None, task: Task) -> dict[str, Any]:
         """Return the settings of the Trainer for so many rows and these weights."""
         size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
-        mean_weight = 1.0 if weights is None else float(weights.mean())
         return {
             "network": task.network,
             "loss": task.loss,
             "optimizer": self._optimizer_for(rows, -(-rows // size), task),
             "batch_size": size,
             # scikit-learn divides the penalty by the rows of a batch, and by their mean weight.
-            "l2": float(self.alpha) / (size * mean_weight * task.summed),
+            "l2": float(self.alpha) / (size * mean_of(weights) * task.summed),
             "target": self.target,
             "threads": self._threads(rows, task.network),
             "precision": self.precision,
