@@ -115,7 +115,7 @@ REFUSED = [
     (lambda x: len(x) * x, None, "len(x)", "stands for one number, not an array"),
     (lambda x: maximum(*x), None, "maximum(*x)", "stands for one number, not an array"),
     (lambda z: z.tanh(), None, "z.tanh", "use tanh of fastnn.graph"),
-    (lambda z: z // 2, None, "z // 2", "unsupported operand"),
+    (lambda z: z // 2, None, "z // 2", "// of z is unknown here"),
     (lambda z: (z > 0) * z, None, "(z > 0) * z", "use where(z > 0, 1, 0)"),
     (lambda z: where(z, 1, 0), None, "where(z, 1, 0)", "a condition must be a comparison"),
 ]
@@ -233,3 +233,45 @@ def test_vectors_are_clipped_number_by_number_with_either_bound_alone():
     formula = graph.custom.custom_loss(loss, 2)
     outputs, targets = np.array([[0.0, 5.0]]), np.array([[1.0, 1.0]])
     assert formula.evaluate(outputs, targets).tolist() == [0.0]
+
+
+OPERATORS = "use + - * / ** and the functions of fastnn.graph: abs"
+UNKNOWN = {
+    "modulo": (lambda x, z: x % 2, f"% of x is unknown here; {OPERATORS}"),
+    "of a number": (lambda x, z: 2 % x, "% of x is unknown here"),
+    "whole": (lambda x, z: x // z, "// of x is unknown here"),
+    "whole number": (lambda x, z: 2 // x, "// of x is unknown here"),
+    "both": (lambda x, z: divmod(x, 2), "divmod of x is unknown here"),
+    "both of a number": (lambda x, z: divmod(2, x), "divmod of x is unknown here"),
+    "product": (lambda x, z: x @ z, "@ of x is unknown here, which is one number; use *"),
+    "product of a number": (lambda x, z: 2 @ x, "@ of x is unknown here"),
+    "exclusive": (lambda x, z: x ^ z, f"^ of x is unknown here; {OPERATORS}"),
+    "shift": (lambda x, z: x << 1, "<< of x is unknown here"),
+    "shift back": (lambda x, z: x >> 1, ">> of x is unknown here"),
+    "and": (lambda x, z: x & z, "a condition must be a comparison, such as z > 0, not x"),
+    "or": (lambda x, z: 1 | x, "a condition must be a comparison"),
+    "not": (lambda x, z: ~x, "a condition must be a comparison"),
+    "of a condition": (lambda x, z: (x > z) % 2, "x > z is a condition, not a number; use where("),
+    "condition @": (lambda x, z: (x > z) @ z, "x > z is a condition, not a number"),
+    "condition ^": (lambda x, z: (x > z) ^ (z > 0), "x > z is a condition, not a number"),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+@pytest.mark.parametrize("traced", [False, True], ids=["of variables", "traced"])
+def test_operators_that_no_formula_has_are_refused_with_the_line_and_what_to_write(case, traced):
+    function, message = UNKNOWN[case]
+    with pytest.raises(InvalidInput) as caught:
+        if traced:
+            trace(function)
+        else:
+            function(*graph.variables("x z"))
+    assert str(caught.value).startswith(message)
+    assert __file__ in str(caught.value)
+
+
+def test_remainders_of_vectors_are_refused_and_their_products_known():
+    with pytest.raises(InvalidInput, match="% of .* is unknown here"):
+        graph.custom.custom_loss(lambda z, y: np.mean((z - y) % 2), 2)
+    formula = graph.custom.custom_loss(lambda z, y: (z[0] * y) @ z, 2)
+    assert formula.evaluate(np.array([[2.0, 3.0]]), np.array([[1.0, 4.0]])).tolist() == [28.0]

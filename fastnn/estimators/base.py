@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
-from fastnn.estimators.files import opened
+from fastnn.estimators.files import opened, refuse_sparse
 from fastnn.estimators.labels import known_text, places_in, refuse_unordered
 from fastnn.estimators.scoring import check_name, check_spread
 from fastnn.graph import Expression
@@ -281,6 +281,8 @@ class TrainedEstimator(BaseEstimator):
                 own.pop("feature_names_in_", None)
             if "feature_names_in_" not in own:
                 return X, y
+        if numeric:  # of several columns scikit-learn would let it pass
+            refuse_sparse(y)
         refuse_apparent_numbers(X, "X")
         (refuse_apparent_numbers if numeric else refuse_masked)(y, "y")
         known = None if read is None else _read(X)

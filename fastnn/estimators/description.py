@@ -201,7 +201,8 @@ def draw_parameters(
     """
     found: list[tuple[np.ndarray, ...]] = []
     activations = for_each(activation, len(network.dense) - 1, "activation")
-    activations.append(activations[-1] if activations else "identity")
+    # So it does for the outputs, also where there are no hidden layers.
+    activations.append(activations[-1] if activations else activation)
     for dense, (k, n), rule in zip(network.dense, network.shapes, activations, strict=True):
         sigmoid = isinstance(rule, str) and rule in ("logistic", "sigmoid")
         bound = np.sqrt((2.0 if sigmoid else 6.0) / (k + n))

@@ -17,7 +17,7 @@ from fastnn.errors import InvalidInput
 from fastnn.estimators.scoring import is_extreme, r2
 from fastnn.inputs.frames import as_table
 from fastnn.inputs.npy_files import open_npy
-from fastnn.inputs.sparse_rows import as_compressed
+from fastnn.inputs.sparse_rows import as_compressed, is_sparse
 from fastnn.inputs.table_files import table_files
 
 
@@ -31,6 +31,7 @@ class ScoredNumbers(RegressorMixin):
         Numbers whose squares no float holds have the one they would have in other units.
         """
         y, sample_weight = opened(y, "y"), opened(sample_weight, "sample_weight")
+        refuse_sparse(y)
         numbers = np.asarray(y) if hasattr(y, "__array__") or isinstance(y, list) else None
         if numbers is None or not is_extreme(numbers):
             return float(super().score(X, y, sample_weight))
@@ -63,12 +64,21 @@ def opened(value: Any, what: str) -> Any:
             "the table itself, such as pandas.read_parquet(path) without the column of y, or train "
             "a fastnn.Trainer, which reads files larger than memory"
         )
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, (str, bytes, os.PathLike)):
         return open_npy(value, what)
     if type(value) is not np.ndarray and not issparse(value):
         value = as_table(value, what)
     several = issparse(value) and value.format in ("coo", "bsr")
     return as_compressed(value) if several and value.dtype.kind in "biu" else value
+
+
+def refuse_sparse(values: Any, what: str = "y") -> None:
+    """Raise `TypeError`, in scikit-learn's words, for targets that are sparse."""
+    if is_sparse(values):
+        raise TypeError(
+            f"Sparse data was passed for {what}, but dense data is required. Use '.toarray()' to "
+            "convert to a dense numpy array."
+        )
 
 
 def window_of(shuffle: Any) -> bool | int:

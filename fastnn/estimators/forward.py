@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.sparse import issparse
 
+from fastnn.inputs.arrays import check_finite, unnamed
 from fastnn.inputs.problem import Problem
 from fastnn.targets.numpy.activations import activation_of
 
@@ -43,7 +44,10 @@ def wakes_threads(X: Any, shapes: Iterable[tuple[int, int]]) -> bool:
 
 
 def forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
-    """Return the outputs (m, outputs) of the last Dense for features (m, inputs), maybe sparse."""
+    """Return the outputs (m, outputs) of the last Dense for features (m, inputs), maybe sparse.
+
+    They are computed in the problem's dtype, which parameters have, whatever that of X is.
+    """
     rows, products = ROWS, [k * n for k, n in problem.network.shapes]
     alone = ALONE // max(products)
     if alone >= FEWEST_ROWS and X.shape[0] * sum(products) <= SHORT and not issparse(X):
@@ -52,13 +56,44 @@ def forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
         return _forward(problem, parameters, X)
     starts = range(0, X.shape[0], rows)
     return np.concatenate(
-        [_forward(problem, parameters, X[start : start + rows]) for start in starts]
+        [_forward(problem, parameters, X[start : start + rows], start) for start in starts]
     )
 
 
-def _forward(problem: Problem, parameters: Parameters, X: Any) -> np.ndarray:
-    if X.dtype.kind != "f":
-        X = X.astype(np.float64)
+def in_dtype(X: Any, dtype: np.dtype[Any], first: int = 0) -> Any:
+    """Return rows in the dtype of the arithmetic, as an engine reads them; X itself if it has that.
+
+    Raises
+    ------
+    InvalidInput
+        A number that `dtype` does not hold; `first` is what messages call the first row.
+    """
+    if X.dtype == dtype:
+        return X
+    with np.errstate(over="ignore"):
+        found = X.astype(dtype)
+    if X.dtype.kind == "f" and X.dtype.itemsize > dtype.itemsize:
+        values, largest = found.data if issparse(found) else found, np.finfo(dtype).max
+        # What rounds to the largest number may be above it: of both, the numbers themselves tell.
+        if values.size and not -largest < values.min() <= values.max() < largest:
+            _refuse_too_large(X, dtype, first)
+    return found
+
+
+def _refuse_too_large(X: Any, dtype: np.dtype[Any], first: int) -> None:
+    """Raise for the first number that is too large for `dtype`, in an engine's words."""
+    row = 0
+    if issparse(X):
+        X = X.tocsr()
+        entry = int((np.abs(X.data) > np.finfo(dtype).max).argmax())
+        row = int(np.searchsorted(X.indptr, entry, side="right")) - 1
+        X = X[row : row + 1].toarray()
+    numbers = first + row + np.arange(len(X))
+    check_finite(X, dtype, "X", labels=unnamed(X.shape).of_rows(numbers))
+
+
+def _forward(problem: Problem, parameters: Parameters, X: Any, first: int = 0) -> np.ndarray:
+    X = in_dtype(X, problem.dtype, first)
     for dense, (W, b, *slopes) in zip(problem.network.dense, parameters, strict=True):
         X = X @ W
         X += b

@@ -16,13 +16,14 @@ from sklearn.utils.multiclass import type_of_target
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators import description
+from fastnn.estimators.attributes import shown
 from fastnn.estimators.base import Rows, fitting, keep, refuse_negative_counts
 from fastnn.estimators.description import ClassificationLoss, HiddenActivation, RegressionLoss
 from fastnn.estimators.files import ScoredNumbers, opened
 from fastnn.estimators.forward import SCALE_X, rates_of, shares_of
 from fastnn.estimators.label_losses import threshold_before, threshold_of
 from fastnn.estimators.labels import Labels, ScoredLabels, first_call, known_text
-from fastnn.estimators.mlp_base import MultilayerPerceptron, Solver, SolverRate, shown
+from fastnn.estimators.mlp_base import MultilayerPerceptron, Solver, SolverRate
 from fastnn.estimators.restarts import Scalings
 from fastnn.estimators.scoring import accuracy, r2, scorer_of
 from fastnn.estimators.weights import refuse_balanced, weights_of
@@ -155,7 +156,8 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     classes_
         The labels, sorted.
     coefs_, intercepts_
-        Weights (inputs, outputs) and biases of each layer. What is written there predicts.
+        Weights (inputs, outputs) and biases of each layer. What is written there predicts, and
+        `partial_fit` goes on from it; an optimizer that keeps a mean of weights starts anew then.
     loss_curve_, loss_, best_loss_
         Loss of each epoch, with the penalty; the last; the least, None with `early_stopping`.
     validation_scores_, best_validation_score_
@@ -506,7 +508,8 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
     Attributes
     ----------
     coefs_, intercepts_
-        Weights (inputs, outputs) and biases of each layer. What is written there predicts.
+        Weights (inputs, outputs) and biases of each layer. What is written there predicts, and
+        `partial_fit` goes on from it; an optimizer that keeps a mean of weights starts anew then.
     loss_curve_, loss_, best_loss_
         Loss of each epoch, with the penalty; the last; the least, None with `early_stopping`.
     validation_scores_, best_validation_score_

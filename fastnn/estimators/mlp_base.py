@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
 from fastnn.estimators import conversion
+from fastnn.estimators.attributes import check_written, parameters_of, shown
 from fastnn.estimators.base import (
     OF_CLASSES,
     Rows,
@@ -40,14 +41,14 @@ from fastnn.estimators.description import (
     network_of,
 )
 from fastnn.estimators.files import window_of
-from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
+from fastnn.estimators.forward import SCALE_X, forward, in_dtype, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.rates import Rates, go_on_with
 from fastnn.estimators.restarts import Fit, Scalings, best_fit
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
-from fastnn.estimators.weights import check_penalty
+from fastnn.estimators.weights import check_penalty, mean_of
 from fastnn.inputs.arrays import numbered
 from fastnn.inputs.data import check_targets
 from fastnn.inputs.problem import check_precision, penalty_of
@@ -66,12 +67,6 @@ Solver = Literal["lbfgs", "sgd", "adam"]  # the first is known, and refused
 SolverRate = Literal["constant", "invscaling", "adaptive"]
 
 _LEAST_RATE = 1e-6  # from which on "adaptive" stops instead of dividing
-# What scikit-learn calls what a loss makes of the outputs.
-OUT_ACTIVATIONS = {
-    "softmax_cross_entropy": "softmax",
-    "binary_cross_entropy": "logistic",
-    "poisson": "exp",
-}
 # Up to so many products NumPy predicts, which needs neither the engine nor its threads.
 _NUMPY_PRODUCTS = 1 << 22
 _SCALED = 1 << 20  # numbers of X that are standardized at a time
@@ -205,10 +200,10 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         loss, outputs = self._loss_and_outputs(y)
         network = network_of(X.shape[1], sizes, self.activation, self.dropout, outputs)
         task = Task(network, loss, first, incremental)
-        if not first and [each.shape for each in self.coefs_] != [*network.shapes]:
+        if not first and self._trainer.network.shapes != network.shapes:
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} and the {outputs} outputs are not "
-                f"those of the last fit, whose layers are {[each.shape for each in self.coefs_]}: "
+                f"those of the last fit, whose layers are {[*self._trainer.network.shapes]}: "
                 "warm_start and partial_fit go on with its weights; use warm_start=False, or set "
                 "hidden_layer_sizes back"
             )
@@ -263,7 +258,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)
         elif task.anew:
-            start = self._parameters()
+            start = self._checked_parameters()
         rows, held_out = parted()
         scalings = self._scalings(rows, task)
         X = scaled(rows.X, scalings[0])
@@ -343,14 +338,13 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     def _settings(self, rows: int, weights: np.ndarray | None, task: Task) -> dict[str, Any]:
         """Return the settings of the Trainer for so many rows and these weights."""
         size = min(200 if self.batch_size == "auto" else int(self.batch_size), rows)
-        mean_weight = 1.0 if weights is None else float(weights.mean())
         return {
             "network": task.network,
             "loss": task.loss,
             "optimizer": self._optimizer_for(rows, -(-rows // size), task),
             "batch_size": size,
             # scikit-learn divides the penalty by the rows of a batch, and by their mean weight.
-            "l2": float(self.alpha) / (size * mean_weight * task.summed),
+            "l2": float(self.alpha) / (size * mean_of(weights) * task.summed),
             "target": self.target,
             "threads": self._threads(rows, task.network),
             "precision": self.precision,
@@ -472,8 +466,13 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _parameters(self) -> Parameters:
         """Return `coefs_` and `intercepts_`, as they are now, as a Trainer takes them."""
-        own = zip(self.coefs_, self.intercepts_, self._slopes, strict=True)
-        return [(np.asarray(W), np.asarray(b), *slopes) for W, b, slopes in own]
+        written = self.coefs_, self.intercepts_, self._slopes
+        return parameters_of(self._trainer.problem, *written)
+
+    def _checked_parameters(self) -> Parameters:
+        """Return what `_parameters` does, if all of it is finite."""
+        check_written(self._trainer.problem, self.coefs_, self.intercepts_)
+        return self._parameters()
 
     def _trainer_now(self) -> Trainer:
         """Return the trainer inside, with `coefs_` and `intercepts_` as they are now."""
@@ -483,9 +482,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             for layer, its_layer in zip(parameters, trainer.parameters, strict=True)
             for mine, its in zip(layer, its_layer, strict=True)
         ):
-            factor = trainer.rate_factor
-            trainer.set_parameters(parameters)
-            trainer.rate_factor = factor
+            trainer._replace_parameters(self._checked_parameters())
         return trainer
 
     def to_trainer(self) -> Trainer:
@@ -583,32 +580,38 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _folded(self) -> Parameters:
         """Return parameters for the caller's units, in float64 where others are inside."""
-        return folded(self._parameters(), self.x_scaling_, self.y_scaling_)
+        return folded(self._checked_parameters(), self.x_scaling_, self.y_scaling_)
 
     def _outputs_of(self, X: Any) -> np.ndarray:
         """Return finite outputs (m, outputs) of any X before `out_activation_`."""
         with np.errstate(over="ignore", invalid="ignore"):
             raw = self._raw(self._check_X(X))
-        return refuse_overflow(raw, remedy=SCALE_X)
+        try:
+            return refuse_overflow(raw, remedy=SCALE_X)
+        except InvalidInput:
+            check_written(self._trainer.problem, self.coefs_, self.intercepts_)
+            raise
 
     def _raw(self, X: Any) -> np.ndarray:
         """Return the outputs (m, outputs) of checked features before `out_activation_`."""
-        trainer = self._trainer
-        products = X.shape[0] * sum(W.size for W in self.coefs_)
-        exact, small = trainer.problem.precision == "float32", products <= _NUMPY_PRODUCTS
+        trainer, scaling = self._trainer, self.x_scaling_
+        problem = trainer.problem
+        products = X.shape[0] * sum(k * n for k, n in problem.network.shapes)
+        exact, small = problem.precision == "float32", products <= _NUMPY_PRODUCTS
         if small and trainer.target == "cpu":
-            small = not wakes_threads(X, trainer.network.shapes)
+            small = not wakes_threads(X, problem.network.shapes)
         if exact and (small or trainer.target == "numpy"):
-            predicted: Callable[[Any], np.ndarray] = partial(
-                forward, trainer.problem, self._parameters()
-            )
+            predicted: Callable[[Any], np.ndarray] = partial(forward, problem, self._parameters())
         else:
             predicted = self._trainer_now().forward
-        if self.x_scaling_ is None:
+        if scaling is None:
             raw = predicted(X)
         else:  # of which there is to be no scaled copy
-            parts = map(self.x_scaling_.apply, parts_of(X, _SCALED))
-            raw = np.concatenate([predicted(part) for part in parts])
+            found: list[np.ndarray] = []
+            for part in parts_of(X, _SCALED):
+                done = sum(map(len, found))
+                found.append(predicted(in_dtype(scaling.apply(part), problem.dtype, done)))
+            raw = np.concatenate(found)
         # In float64, since float32 has few digits left where numbers are far from 0.
         return raw if self.y_scaling_ is None else self.y_scaling_.undo(raw, np.float64)
 
@@ -662,29 +665,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     @abstractmethod
     def _stratifies(self) -> bool:
         """Return whether rows to validate on are drawn with the classes' shares."""
-
-
-def shown(
-    trainer: Trainer,
-    scalings: Scalings,
-    parameters: Parameters | None = None,
-) -> dict[str, Any]:
-    """Return the attributes that make an estimator predict as a trainer does now.
-
-    With `parameters`, as with those instead of its own.
-    """
-    found = trainer.parameters if parameters is None else parameters
-    return {
-        "_trainer": trainer,
-        "x_scaling_": scalings[0],
-        "y_scaling_": scalings[1],
-        "n_outputs_": trainer.network.outputs,
-        "n_layers_": len(trainer.network.dense) + 1,
-        "out_activation_": OUT_ACTIVATIONS.get(loss_row(trainer.loss).name, "identity"),
-        "coefs_": [layer[0] for layer in found],
-        "intercepts_": [layer[1] for layer in found],
-        "_slopes": [layer[2:] for layer in found],
-    }
 
 
 def _keep_velocity(trainer: Any) -> None:

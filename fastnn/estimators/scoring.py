@@ -51,7 +51,12 @@ def accuracy(right: np.ndarray, weights: np.ndarray | None) -> float:
     0.75
     """
     rows = right.all(axis=1) if right.ndim == 2 else right
-    return float(np.average(rows, weights=weights))
+    return float(np.average(rows, weights=None if weights is None else _below_one(weights)))
+
+
+def _below_one(weights: np.ndarray) -> np.ndarray:
+    """Return weights of the same proportions, multiplied by a power of 2: no sum overflows."""
+    return np.ldexp(weights, -np.frexp(weights.max(initial=0.0))[1])
 
 
 def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> float:
@@ -68,7 +73,7 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
     """
     if not np.isfinite(predicted).all():
         return float("nan")
-    own = np.ones(len(y)) if weights is None else weights
+    own = np.ones(len(y)) if weights is None else _below_one(weights)
     exponents = -np.frexp(np.abs(np.asarray(y, np.float64)).max(axis=0, initial=0.0))[1]
     with np.errstate(all="ignore"):  # of predictions that are out of all proportion: -infinity
         y, predicted = np.ldexp(y, exponents), np.ldexp(predicted, exponents)

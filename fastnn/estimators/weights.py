@@ -141,6 +141,27 @@ def _check_weights_of_label(own: Any, what: str) -> None:
             )
 
 
+def mean_of(weights: np.ndarray | None) -> float:
+    """Return the mean of weights of rows or of targets, 1 where there are none.
+
+    Raises
+    ------
+    InvalidInput
+        Their sum overflows.
+    """
+    if weights is None:
+        return 1.0
+    with np.errstate(over="ignore"):
+        found = float(weights.mean(dtype=np.float64))
+    if not np.isfinite(found):
+        raise InvalidInput(
+            f"weights of rows, which sample_weight and class_weight make, are as large as "
+            f"{float(weights.max()):.3g}, and their sum overflows; divide sample_weight until its "
+            "mean is about 1"
+        )
+    return found
+
+
 def check_steps(
     settings: dict[str, Any], factor: float, mean: float, alpha: float, dtype: np.dtype
 ) -> None:
@@ -188,7 +209,7 @@ def check_penalty(l2: float, alpha: float, weights: np.ndarray | None, dtype: np
     """
     if weights is None:
         return
-    mean = float(weights.mean())
+    mean = mean_of(weights)
     if not (mean < _SMALL and l2 > _STRONG):
         return
     text = (

@@ -62,6 +62,16 @@ def _no_modulus(formula: Formula) -> NoReturn:
     raise origin.cannot_trace(problem, "use x**n", origin.calling_place())
 
 
+def _unknown(operator: str) -> Method:
+    """Return the method of an operator of Python's that no formula has."""
+
+    def refuse(self: Any, *_: Any) -> NoReturn:
+        problem = f"{operator} of {self!r} is unknown here"
+        raise origin.cannot_trace(problem, origin.substitute(operator), origin.calling_place())
+
+    return refuse
+
+
 def _goes_with(formula: Formula, other: Any) -> bool:
     """Return whether `other` may stand beside a formula in an operation."""
     vectors = formula.node.length is not None and isinstance(other, np.ndarray) and other.ndim
@@ -78,6 +88,9 @@ class Condition(Formula):
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _no_arithmetic
     __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _no_arithmetic
+    __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __divmod__ = __rdivmod__ = _no_arithmetic
+    __matmul__ = __rmatmul__ = __xor__ = __rxor__ = _no_arithmetic
+    __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = _no_arithmetic
     __neg__ = __pos__ = __abs__ = _no_arithmetic
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = _no_arithmetic
     __hash__ = object.__hash__
@@ -122,6 +135,18 @@ class Arithmetic(Formula):
     __eq__, __ne__ = _infix("eq")[0], _infix("ne")[0]
     __hash__ = object.__hash__
 
+    __mod__ = __rmod__ = _unknown("%")
+    __floordiv__ = __rfloordiv__ = _unknown("//")
+    __divmod__ = __rdivmod__ = _unknown("divmod")
+    __xor__ = __rxor__ = _unknown("^")
+    __lshift__ = __rlshift__ = _unknown("<<")
+    __rshift__ = __rrshift__ = _unknown(">>")
+
+    def _no_condition(self, *_: object) -> NoReturn:
+        raise origin.no_condition(repr(self), origin.calling_place())
+
+    __and__ = __rand__ = __or__ = __ror__ = __invert__ = _no_condition
+
     def __neg__(self) -> Any:
         """Return -self."""
         return build("neg", self)
@@ -156,6 +181,15 @@ class Expression(Arithmetic):
     Made from `variables` by Python's operators and the functions of `fastnn.graph`. Comparisons
     give a `Condition`. What is used twice is stored and computed once.
     """
+
+    def __matmul__(self, other: Any) -> Any:
+        """Refuse a sum of products, which is one of vectors."""
+        if is_vector(other):
+            return NotImplemented  # which it knows itself
+        problem = f"@ of {self!r} is unknown here, which is one number"
+        raise origin.cannot_trace(problem, "use *", origin.calling_place())
+
+    __rmatmul__ = __matmul__
 
     def evaluate(self, /, **values: Any) -> Any:
         """Return the value of the formula.

@@ -123,7 +123,7 @@ def numbers_anywhere(
     A path is that of a .npy file, and stands for the array in it. `reader` is of a target that
     reads arrays on a device; None refuses them.
     """
-    if isinstance(value, (str, os.PathLike)):
+    if isinstance(value, (str, bytes, os.PathLike)):
         value = open_npy(value, what)
     if not on_device(value):
         return real_numbers(value, what, dtype, missing)

@@ -16,7 +16,7 @@ from fastnn.storage.tensor_file import regular_file
 _ZIP = b"PK\x03\x04", b"PK\x05\x06"  # what archives begin with, the second one without content
 
 
-def open_npy(path: str | os.PathLike[str], what: str) -> np.ndarray:
+def open_npy(path: str | bytes | os.PathLike[Any], what: str) -> np.ndarray:
     """Return the array in a .npy file, a read-only map of it: rows are read when they are used.
 
     Parameters

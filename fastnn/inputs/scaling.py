@@ -339,7 +339,7 @@ class Scaling:
 
 def _table(X: Any) -> Any:
     """Return X as `as_table` does, and the array in a file."""
-    return open_npy(X, "X") if isinstance(X, (str, os.PathLike)) else as_table(X, "X")
+    return open_npy(X, "X") if isinstance(X, (str, bytes, os.PathLike)) else as_table(X, "X")
 
 
 def _two_dimensional(X: Any) -> np.ndarray:

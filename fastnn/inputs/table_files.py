@@ -517,7 +517,7 @@ def table_files(value: Any, what: str) -> list[tuple[str, str]] | None:
                 "its .to_table()"
             )
         return [(os.path.abspath(path), kind) for path in value.files]
-    if not isinstance(value, (str, os.PathLike)):
+    if not isinstance(value, (str, bytes, os.PathLike)):
         return None
     # Workers may be in other folders.
     path = Path(os.path.abspath(os.fsdecode(value)))

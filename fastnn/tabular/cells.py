@@ -123,7 +123,7 @@ def _without_masked_cells(row: Any) -> Any:
 def _of_rows(X: Any, what: str) -> np.ndarray:
     """Return a list of rows as an array."""
     rows = X if isinstance(X, (list, tuple)) else []
-    if isinstance(X, (str, os.PathLike)):
+    if isinstance(X, (str, bytes, os.PathLike)):
         raise InvalidInput(
             f"{what} is a path; read the table first, as with pandas.read_csv({what}), or train by "
             "`fastnn train`"

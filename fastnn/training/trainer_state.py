@@ -311,6 +311,24 @@ class Stateful(Predictor, Stored):
             self._state = self._state._replace(step=0, rate_factor=1.0, arrays=arrays, earlier=None)
             self._told = set()
 
+    def _replace_parameters(self, parameters: Parameters) -> None:
+        """Take other parameters, and go on with the optimizer's state, `step` and `rate_factor`.
+
+        An optimizer that keeps a mean of the parameters starts anew, but for `rate_factor`: that
+        mean would be one of parameters that are gone.
+        """
+        if update_row(self.problem.optimizer).mean:
+            factor = self.rate_factor
+            self.set_parameters(parameters)
+            self.rate_factor = factor
+            return
+        checked = check_parameters(self.problem, parameters)
+        self._refuse_within()
+        with self._using:
+            _, slots = self._state.read()
+            self._state = self._state._replace(arrays=(checked, slots), earlier=None)
+            self._told = set()
+
     def scale_state(self, factor: float) -> None:
         """Multiply the optimizer's state by a number.
 

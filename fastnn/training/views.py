@@ -124,7 +124,7 @@ def seen(X: Any, view: View, what: str = "X") -> Any:
     if view is None:
         return X
     X, _, _ = of_table(X, None, None, what)
-    path = isinstance(X, (str, os.PathLike))
+    path = isinstance(X, (str, bytes, os.PathLike))
     table = as_table(open_npy(X, what) if path else X, what)
     if not (isinstance(table, Frame) or (hasattr(table, "shape") and hasattr(table, "dtype"))):
         table = numbers_anywhere(table, what, None)

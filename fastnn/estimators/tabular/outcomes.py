@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import column_or_1d
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.estimators.files import refuse_sparse
 from fastnn.inputs.arrays import refuse_masked
 from fastnn.tabular.columns import is_absent
 
@@ -23,7 +24,10 @@ def values_of(values: Any, name: str) -> np.ndarray:
     ------
     InvalidInput
         Another shape, a missing value, bytes, or values of several types that have no order.
+    TypeError
+        Values that are sparse, in scikit-learn's words.
     """
+    refuse_sparse(values, name)
     refuse_masked(values, name)
     given = values
     # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside

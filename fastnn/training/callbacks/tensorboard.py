@@ -58,23 +58,23 @@ class TensorBoard(Bundled):
         In `fit`: no folder, or one that cannot be written to.
     """
 
-    folder: str | os.PathLike[str]
+    folder: str | bytes | os.PathLike[Any]
     one_training: ClassVar[bool] = True
     _writer: Any = field(default=None, init=False, repr=False, compare=False)
     _last: int = field(default=-1, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the folder, and that there is what writes."""
-        if not isinstance(self.folder, (str, os.PathLike)):
+        if not isinstance(self.folder, (str, bytes, os.PathLike)):
             raise InvalidInput(f"folder must be a path, not {shown(self.folder):.80}")
-        if not os.fspath(self.folder) or "\0" in os.fspath(self.folder):
+        if not os.fsdecode(self.folder) or "\0" in os.fsdecode(self.folder):
             raise InvalidInput(f"folder must be the path of one, not {shown(self.folder):.80}")
         _maker()
 
     def check(self, trainer: Stateful) -> None:
         """Make the folder, and refuse one that cannot be written to."""
         _maker()  # a pickle may have come to where there is none
-        folder = os.fspath(self.folder)
+        folder = os.fsdecode(self.folder)
         if "://" in folder:
             return  # not in this machine's file system; the writer knows how to get there
         with family_errors(folder):
@@ -90,8 +90,8 @@ class TensorBoard(Bundled):
         step = history.first_epoch + len(history)
         if self._writer is None or step <= self._last:
             self.end(trainer)
-            with family_errors(os.fspath(self.folder)):
-                self._writer = _maker()(os.fspath(self.folder), step)
+            with family_errors(os.fsdecode(self.folder)):
+                self._writer = _maker()(os.fsdecode(self.folder), step)
         tags = TAGS | {name: f"{name.removeprefix(PREFIX)}/validation" for name in history.metrics}
         for name, tag in tags.items():
             value = history[name][-1]
