@@ -410,7 +410,38 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
     return Column(label, name, np.dtype(kind.to_pandas_dtype()) if exact else None, read)
 
 
+def without_dictionaries(value: Any) -> Any:
+    """Return a table or a column of pyarrow with values where it has codes of them.
+
+    Anything else as it is. NumPy would take what pyarrow makes of codes, whose -1 for a missing
+    value is the last of the dictionary.
+    """
+    if _is(value, "pyarrow", "Table"):
+        for place, field in enumerate(value.schema):
+            if _has_codes(field.type):
+                column = without_dictionaries(value.column(place))
+                value = value.set_column(place, field.name, column)
+        return value
+    if not _is(value, "pyarrow", "Array", "ChunkedArray") or not _has_codes(value.type):
+        return value
+    if not _is(value, "pyarrow", "ChunkedArray"):
+        try:
+            return without_dictionaries(value.dictionary.take(value.indices))
+        except NotImplementedError:  # of polars' text
+            return sys.modules["pyarrow"].array(value.to_pylist(), value.type.value_type)
+    chunks = [without_dictionaries(chunk) for chunk in value.chunks]
+    kind = value.type
+    while _has_codes(kind):
+        kind = kind.value_type
+    return sys.modules["pyarrow"].chunked_array(chunks, kind)
+
+
+def _has_codes(kind: Any) -> bool:
+    return bool(sys.modules["pyarrow"].types.is_dictionary(kind))
+
+
 def _arrow_values(column: Any) -> np.ndarray:
+    column = without_dictionaries(column)
     if isinstance(column, sys.modules["pyarrow"].ChunkedArray):
         return column.to_numpy()
     return column.to_numpy(zero_copy_only=False)

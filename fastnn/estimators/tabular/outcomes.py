@@ -9,6 +9,7 @@ from sklearn.utils import column_or_1d
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.inputs.arrays import refuse_masked
+from fastnn.inputs.frames import as_table, without_dictionaries
 from fastnn.tabular.columns import is_absent
 
 _PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
@@ -25,6 +26,7 @@ def values_of(values: Any, name: str) -> np.ndarray:
         Another shape, a missing value, bytes, or values of several types that have no order.
     """
     refuse_masked(values, name)
+    values = without_dictionaries(as_table(values, name))
     given = values
     # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside
     # values, which it cannot compare.
