@@ -38,6 +38,7 @@ from fastnn.tabular.columns import (
     named_gaps,
     not_a_number,
     numbers_of,
+    origin_of,
     times_of,
     words_of,
 )
@@ -51,7 +52,6 @@ RARE = 4  # rows of a category, fewer of which do not count by themselves in lar
 _DAY = np.timedelta64(1, "D")
 _DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
-_EXACT = 2**53  # up to which doubles hold every whole number
 _NUMBERS = (Real, Decimal, np.bool_)
 _DATES = (datetime.date, np.datetime64)
 _DURATIONS = (datetime.timedelta, np.timedelta64)
@@ -190,9 +190,10 @@ class Fields:
             kind, form = "category", ""
             measured: np.ndarray | None = None
             if place in numeric:
-                if values.dtype.kind == "M":
+                if values.dtype.kind in "mM":
+                    what = "dates" if values.dtype.kind == "M" else "durations"
                     raise InvalidInput(
-                        f"column {name} has dates, but numeric_features names it; leave it out"
+                        f"column {name} has {what}, but numeric_features names it; leave it out"
                     )
                 numbers_of(values, name)
                 kind = "number"
@@ -459,7 +460,7 @@ def _learn(
     Words for a missing value that are `named` are categories; `measured` are days, if known.
     """
     if kind == "number":
-        return Field(name, kind, _origin(values))
+        return Field(name, kind, origin_of(values))
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":
@@ -500,15 +501,6 @@ def _is_binary(values: np.ndarray, name: str) -> bool:
     numbers = numbers_of(values, name, truths=True)
     numbers = numbers[~np.isnan(numbers)]
     return bool(len(numbers)) and bool(((numbers == 0) | (numbers == 1)).all())
-
-
-def _origin(values: np.ndarray) -> int:
-    """Return what whole numbers are less, so that doubles hold them: their least, mostly 0."""
-    if values.dtype.kind not in "iu" or not len(values):
-        return 0
-    low, high = int(values.min()), int(values.max())
-    rounded = max(abs(low), abs(high)) > _EXACT
-    return low if rounded and high - low <= _EXACT else 0
 
 
 def _days(dates: np.ndarray) -> np.ndarray:

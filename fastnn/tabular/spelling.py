@@ -65,6 +65,9 @@ def word_of(cell: Any) -> str:
         return cell.isoformat().removesuffix("T00:00:00")
     if isinstance(cell, (int, np.integer)):
         return str(int(cell))
+    if isinstance(cell, Decimal) and cell.is_finite() and -_LONGEST < cell < _LONGEST:
+        if cell == int(cell):
+            return str(int(cell))  # which float may round
     if isinstance(cell, (Real, Decimal)):
         try:
             return shortest(cell)
