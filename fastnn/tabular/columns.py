@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.tabular.dates import CLOCK, ISO, moment, unzoned
+from fastnn.tabular.dates import CLOCK, moment, moment_beside_dates, unzoned
 from fastnn.tabular.durations import HOURS, duration
 from fastnn.tabular.spelling import word_of
 from fastnn.tabular.words import is_missing, is_number, number, plain, truth
@@ -363,7 +363,7 @@ def _clock(cell: Any) -> datetime.time:
 def _moment(cell: Any, form: str) -> datetime.datetime:
     """Return the time that a date is, with its zone if it has one."""
     if isinstance(cell, str):
-        return moment(cell, form or ISO)
+        return moment(cell, form) if form else moment_beside_dates(cell)
     if isinstance(cell, np.datetime64):
         cell = cell.astype("datetime64[us]").item()
     if is_period(cell):

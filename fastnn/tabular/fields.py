@@ -42,7 +42,7 @@ from fastnn.tabular.columns import (
     times_of,
     words_of,
 )
-from fastnn.tabular.dates import CLOCK, ISO, date_format, readings
+from fastnn.tabular.dates import CLOCK, date_format, moment_beside_dates, readings
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.hints import compact_date, text_hint
@@ -399,8 +399,10 @@ def _readable(texts: Counter[str], kind: str) -> int:
     for text, count in texts.items():
         if kind == "duration":
             right += count * bool(duration_format({text: 1}, asked=True)[0])
+        elif kind == "time":
+            right += count * (CLOCK in readings(text))
         else:
-            right += count * ((CLOCK if kind == "time" else ISO) in readings(text))
+            right += count * _is_date(text)
     return right
 
 
@@ -418,6 +420,15 @@ def _each(values: np.ndarray, kind: str, form: str, name: str) -> tuple[str, np.
         raise InvalidInput(
             f"{error}, or name the column in categorical_features if it is one of categories"
         ) from None
+
+
+def _is_date(text: str) -> bool:
+    """Return whether a text is a date beside dates that are none."""
+    try:
+        moment_beside_dates(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _first(values: np.ndarray, wrong: set[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,13 @@ def check_order(values: np.ndarray, name: str) -> None:
         np.unique(values)
     except TypeError:
         kinds = {type(value).__name__: value for value in values.tolist()}
+        if len(kinds) == 1:
+            ((kind, value),) = kinds.items()
+            how = f", such as with [each.name for each in {name}]" * isinstance(value, Enum)
+            raise InvalidInput(
+                f"{name} has values of the type {kind}, such as {shown(value):.60}, which have no "
+                f"order; make text or numbers of them{how}"
+            ) from None
         examples = " and ".join(f"{shown(value):.30} ({kind})" for kind, value in kinds.items())
         raise InvalidInput(
             f"{name} has values of several types, {examples:.120}; make them all text, or all "
