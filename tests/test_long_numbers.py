@@ -88,6 +88,14 @@ def test_long_categories_are_the_same_in_every_column(kind):
         assert codes[:3, 0].tolist() == [0, 1, 2]
 
 
+def test_a_long_category_that_was_not_there_is_no_other_one():
+    fields = Fields.learn(cells_of(FRAME), categorical=[0])
+    unknown = of_objects([LONG[0] + 4, LONG[0] + 5, LONG[0] + 4, LONG[0] + 5])
+    assert fields.code(cells_of(unknown)).codes.ravel().tolist() == [-1] * 4
+    fields = Fields.learn(cells_of(of_objects([LONG[0], 7] * 20)), categorical=[0])
+    assert fields.code(cells_of(of_objects([LONG[1], LONG[0]]))).codes.ravel().tolist() == [-1, 0]
+
+
 @pytest.mark.parametrize("kind", ["Int64", "objects", "decimals", "text"])
 def test_long_numbers_beside_missing_ones_are_learnt(kind):
     cells = cells_of(pd.concat([COLUMNS[kind](LACKING)] * 10))
