@@ -1,5 +1,6 @@
 """What estimators say of mistakes: in the words of an estimator, with what it has."""
 
+import enum
 import re
 import warnings
 
@@ -244,6 +245,32 @@ def test_labels_of_several_types_are_named(kind):
                 model.score(X, y)
             with pytest.raises(InvalidInput, match="classes has values of several types"):
                 made(kind).partial_fit(X, y, classes=np.array(several, object))
+
+
+class Colour(enum.Enum):
+    """What has no order."""
+
+    RED, BLUE = 1, 2
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_of_one_type_without_an_order_are_named(kind):
+    for y in ([*Colour] * 30, np.array([*Colour] * 30, object)):
+        text = r"y has values of the type Colour, .*, which have no order; .*each.name for each in"
+        with pytest.raises(InvalidInput, match=text):
+            made(kind).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_in_a_frame_of_words_warn_of_their_shape_alone(kind):
+    pandas = pytest.importorskip("pandas")
+    settings = {"n_members": 1} if kind == "TabularClassifier" else {}
+    model = made(kind, max_iter=2, **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, pandas.DataFrame({"y": ["a", "b"] * 30}))
+    assert any("column-vector" in str(each.message) for each in caught)
+    assert not any("pandas" in each.category.__name__.lower() for each in caught)
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)

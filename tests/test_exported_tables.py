@@ -150,3 +150,86 @@ def test_a_trainer_knows_the_columns_of_narwhals():
         trainer.predict(narwhals_of(FRAME[["b", "a"]]))
     predicted = trainer.predict(narwhals_of(FRAME))
     assert_array_equal(predicted, trainer.predict(FRAME))
+
+
+def gaps_in_the_dictionary():
+    """Return a column a missing value of which is one of its dictionary."""
+    return arrow.DictionaryArray.from_arrays([0, 1, 2] * 30, arrow.array(["p", "q", None]))
+
+
+def sliced_chunks():
+    """Return a column of two chunks with other dictionaries, each the end of a longer one."""
+    first = arrow.array(["x", *["p", "q", None] * 20]).dictionary_encode()
+    second = arrow.array([None, "q", *["p", "q", None] * 10]).dictionary_encode()
+    return arrow.chunked_array([first[1:], second[2:]])
+
+
+WORDS = ["p", "q", None] * 30
+CODED = {
+    "array": lambda: arrow.array(WORDS).dictionary_encode(),
+    "chunks": lambda: arrow.chunked_array([WORDS]).dictionary_encode(),
+    "gaps in the dictionary": gaps_in_the_dictionary,
+    "sliced chunks": sliced_chunks,
+}
+
+
+@pytest.fixture(scope="module")
+def of_words():
+    """Return a model of a column of words, and its predictions for pandas."""
+    frame = pandas.DataFrame({"z": pandas.Categorical(WORDS), "b": np.arange(90) % 7})
+    numbers = np.tile([0.0, 10.0, -20.0], 30)
+    model = fastnn.TabularRegressor(1, max_iter=20, random_state=0, target="numpy")
+    return model.fit(frame, numbers), frame, model.predict(frame)
+
+
+@pytest.mark.parametrize("kind", CODED)
+@pytest.mark.parametrize(
+    "exported",
+    [
+        lambda table: table,
+        lambda table: table.combine_chunks().to_batches()[0],
+        lambda table: Stream(table),
+        narwhals_of,
+    ],
+    ids=["table", "batch", "stream", "narwhals"],
+)
+def test_a_missing_category_of_pyarrow_is_missing(of_words, kind, exported):
+    model, frame, expected = of_words
+    table = arrow.table({"z": CODED[kind](), "b": frame["b"].to_numpy()})
+    assert_array_equal(model.predict(exported(table)), expected)
+
+
+def test_a_missing_category_of_polars_is_missing_in_its_stream(of_words):
+    polars = pytest.importorskip("polars")
+    model, frame, expected = of_words
+    for kind in (polars.Categorical, polars.Enum(["p", "q"])):
+        table = polars.DataFrame({"z": polars.Series(WORDS, dtype=kind), "b": frame["b"].tolist()})
+        assert_array_equal(model.predict(Stream(table)), expected)
+
+
+@pytest.mark.parametrize("kind", CODED)
+def test_a_missing_label_of_pyarrow_is_refused(kind):
+    labels, X = CODED[kind](), FRAME
+    for model in (
+        fastnn.SGDClassifier(max_iter=2, tol=None),
+        fastnn.MLPClassifier(max_iter=2),
+        fastnn.TabularClassifier(1, max_iter=2, target="numpy"),
+    ):
+        with pytest.raises(ValueError, match="y contains None: there is no value in row 2"):
+            model.fit(X, labels)
+
+
+def test_missing_numbers_in_dictionaries_of_pyarrow_are_refused():
+    numbers = arrow.chunked_array([[1, 5, None] * 30]).dictionary_encode()
+    regressor = fastnn.TabularRegressor(1, max_iter=2, target="numpy")
+    with pytest.raises(ValueError, match="y contains NaN"):
+        regressor.fit(FRAME, numbers)
+    with pytest.raises(ValueError, match="groups contains NaN"):
+        regressor.fit(FRAME, NUMBERS, groups=numbers)
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        regressor.fit(FRAME, NUMBERS, sample_weight=numbers)
+    classifier = fastnn.SGDClassifier(max_iter=2, tol=None)
+    with pytest.raises(ValueError, match="contains NaN"):
+        classifier.fit(arrow.table({"a": numbers, "b": FRAME["b"].to_numpy()}), LABELS)
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        classifier.fit(FRAME, LABELS, sample_weight=numbers)

@@ -424,7 +424,7 @@ def test_numbers_too_large_for_floats_warn_of_nothing_but_what_they_are():
         fields = Fields.learn(cells_of(np.arange(20)[:, None] * np.longdouble("1e4000")))
         fields.code(cells_of(np.arange(20)[:, None] * np.longdouble("1e4000")))
     with pytest.warns(UserWarning, match="no column is left to learn from"):
-        Fields.learn(cells_of([[10**30 + row] for row in range(20)]))
+        Fields.learn(cells_of([[10**40 + row] for row in range(20)]))
 
 
 def test_numbers_of_a_regression_that_are_none_are_named_with_their_row():

@@ -508,3 +508,24 @@ def test_a_mistake_among_dates_is_named_as_one_among_numbers_is():
     when = texts(*["01/02/2024", "03/04/2024"] * 5, "31/12/2024")
     made, _ = Columns.learn(table(d=when), Choices(), np.arange(10))
     assert made.rules[0].form == "%d/%m/%Y"
+
+
+@pytest.mark.parametrize("unit", ["M", "Q"])
+def test_months_and_quarters_as_text_are_dates_beside_periods(unit):
+    pd = pytest.importorskip("pandas")
+    from fastnn.tabular.cells import cells_of
+    from fastnn.tabular.fields import Fields
+
+    months = pd.DataFrame({"on": pd.period_range("2000-01", periods=40, freq=unit)})
+    fields = Fields.learn(cells_of(months))
+    expected = fields.code(cells_of(months)).numbers
+    for text in (
+        months.astype(str),
+        months["on"].dt.to_timestamp().dt.strftime("%b %Y").to_frame(),
+    ):
+        assert fields.code(cells_of(text)).numbers.tolist() == expected.tolist()
+    mixed = months.astype(object)
+    mixed.loc[3, "on"] = str(mixed.loc[3, "on"])
+    assert Fields.learn(cells_of(mixed)).code(cells_of(mixed)).numbers.tolist() == expected.tolist()
+    with pytest.raises(InvalidInput, match="'soon' where a date is due"):
+        fields.code(cells_of(pd.DataFrame({"on": ["2000-01", "soon"]})))

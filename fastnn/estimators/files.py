@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.scoring import is_extreme, r2
-from fastnn.inputs.frames import as_table
+from fastnn.inputs.frames import as_table, without_dictionaries
 from fastnn.inputs.npy_files import open_npy
 from fastnn.inputs.sparse_rows import as_compressed, is_sparse
 from fastnn.inputs.table_files import table_files
@@ -48,7 +48,8 @@ class ScoredNumbers(RegressorMixin):
 def opened(value: Any, what: str) -> Any:
     """Return the array in a file, a read-only map of it; nearly anything else as it is.
 
-    What exports a table becomes one whose names scikit-learn knows, as `as_table` has it.
+    What exports a table becomes one whose names scikit-learn knows, as `as_table` has it, and
+    codes of pyarrow become values.
     Sparse integers whose format allows several entries of one place are made a CSR of sums here,
     since scikit-learn would sum them in their dtype.
 
@@ -67,7 +68,7 @@ def opened(value: Any, what: str) -> Any:
     if isinstance(value, (str, bytes, os.PathLike)):
         return open_npy(value, what)
     if type(value) is not np.ndarray and not issparse(value):
-        value = as_table(value, what)
+        value = without_dictionaries(as_table(value, what))
     several = issparse(value) and value.format in ("coo", "bsr")
     return as_compressed(value) if several and value.dtype.kind in "biu" else value
 

@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import (
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput
 from fastnn.estimators.files import opened
+from fastnn.inputs.frames import without_dictionaries
 
 _TEXT = {str, np.str_}
 _COUNTED = 1 << 10  # so many numbers, beside one for each row, are counted in a table
@@ -98,7 +99,7 @@ def first_call(estimator: Any, classes: Any) -> bool:
     ValueError
         In scikit-learn's words: none in the first call, or other ones than those of the first.
     """
-    classes, known = known_text(classes), getattr(estimator, "classes_", None)
+    classes, known = known_text(without_dictionaries(classes)), getattr(estimator, "classes_", None)
     if (
         type(classes) is type(known) is np.ndarray
         and classes.dtype == known.dtype

@@ -223,8 +223,10 @@ def has_masked(value: Any) -> bool:
 
 def _frame_has_masked(value: Any) -> bool:
     """Return whether some values are masked of a frame, or a series, of objects."""
-    if hasattr(value, "select_dtypes"):
-        value = value.select_dtypes(object)
+    if hasattr(value, "dtypes") and hasattr(value, "iloc") and hasattr(value, "columns"):
+        # Pandas' own `select_dtypes` warns that object is to mean other columns.
+        places = [place for place, dtype in enumerate(value.dtypes) if str(dtype) == "object"]
+        value = value.iloc[:, places]
     elif str(getattr(value, "dtype", "")) != "object":
         return False
     return hasattr(value, "to_numpy") and has_masked(value.to_numpy())

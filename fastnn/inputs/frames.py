@@ -51,6 +51,9 @@ class Column(NamedTuple):
         What to do where the values are no numbers and `read` is not to be called; else "".
     zoned
         Whether its type is one of dates with a time zone, which arrays have in UTC.
+    exact
+        As `read`, but of objects where float64 would round whole numbers or decimals that `read`
+        converts, as it does where one is missing; None: `read` rounds nothing.
     """
 
     label: Any
@@ -59,6 +62,7 @@ class Column(NamedTuple):
     read: Callable[[], np.ndarray]
     remedy: str = ""
     zoned: bool = False
+    exact: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -307,7 +311,8 @@ def _pandas_column(
     if isinstance(dtype, np.dtype) and kind not in "mM":
         return Column(label, name, dtype if kind in "biuf" else None, read)
     if name == "category":
-        return Column(label, name, None, read, _CATEGORIES.format(place, what))
+        remedy = _CATEGORIES.format(place, what)
+        return Column(label, name, None, read, remedy, exact=lambda: _exact_categories(series()))
     if hasattr(dtype, "subtype") and hasattr(dtype, "fill_value"):  # sparse
         known = dtype.subtype if dtype.subtype.kind in "biuf" else None
         return Column(label, name, known, lambda: np.asarray(series().array.to_dense()))
@@ -317,7 +322,10 @@ def _pandas_column(
         return Column(label, name, None, read, remedy, zone is not None)
     numbers = getattr(dtype, "numpy_dtype", None)
     if kind in "biuf" and isinstance(numbers, np.dtype):
-        return Column(label, name, numbers, lambda: _nullable(series(), numbers))
+        return Column(
+            label, name, numbers, lambda: _nullable(series(), numbers),
+            exact=lambda: _exact_nullable(series(), numbers),
+        )  # fmt: skip
     return Column(label, name, None, lambda: series().to_numpy(dtype=object))
 
 
@@ -326,6 +334,31 @@ def _nullable(series: Any, dtype: np.dtype[Any]) -> np.ndarray:
     if series.hasnans:
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
     return series.to_numpy(dtype=dtype)
+
+
+def _exact_nullable(series: Any, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return the same, as objects where float64 would round whole numbers beside missing ones."""
+    found = _nullable(series, dtype)
+    return (
+        series.to_numpy(dtype=object)
+        if dtype.kind in "iu" and rounds_whole_numbers(found)
+        else found
+    )
+
+
+def _exact_categories(series: Any) -> np.ndarray:
+    """Return a column of categories, as objects where float64 would round whole numbers."""
+    found = series.to_numpy()
+    whole = getattr(series.cat.categories.dtype, "kind", "O") in "iu"
+    return series.astype(object).to_numpy() if whole and rounds_whole_numbers(found) else found
+
+
+def rounds_whole_numbers(numbers: np.ndarray) -> bool:
+    """Return whether some of them are so large that float64 has not every whole number."""
+    if numbers.dtype != np.float64:
+        return False
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(numbers) >= 2.0**53).any())
 
 
 def _pandas_whole(value: Any, columns: tuple[Column, ...]) -> np.ndarray | None:
@@ -372,7 +405,12 @@ def _polars_column(series: Any, label: Any, what: str, place: str) -> Column:
             return series.cast(real).fill_null(float("nan")).to_numpy()
         return series.to_numpy()
 
-    return Column(label, name, _NAMES.get(name), read)
+    def exact() -> np.ndarray:
+        found = read()
+        whole = kind.is_integer() or kind.is_decimal()
+        return _objects(series.to_list()) if whole and rounds_whole_numbers(found) else found
+
+    return Column(label, name, _NAMES.get(name), read, exact=exact)
 
 
 def _polars_whole(value: Any) -> np.ndarray | None:
@@ -395,7 +433,10 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
     types, name = arrow.types, str(kind)
     if types.is_dictionary(kind):
         remedy = f"categories are no numbers: pass their codes, the indices of {place}'s chunks"
-        return Column(label, name, None, lambda: _arrow_values(column), remedy)
+        return Column(
+            label, name, None, lambda: _arrow_values(column), remedy,
+            exact=lambda: _exact_arrow_values(without_dictionaries(column)),
+        )  # fmt: skip
     exact = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
     if not (exact or types.is_decimal(kind) or types.is_null(kind)):
         text = name in ("string", "large_string", "string_view")
@@ -407,10 +448,53 @@ def _arrow_column(label: Any, column: Any, place: str) -> Column:
         plain = exact and not column.null_count
         return _arrow_values(column if plain else column.cast(arrow.float64(), safe=False))
 
-    return Column(label, name, np.dtype(kind.to_pandas_dtype()) if exact else None, read)
+    def unrounded() -> np.ndarray:
+        return _exact_arrow_values(column, read)
+
+    dtype = np.dtype(kind.to_pandas_dtype()) if exact else None
+    return Column(label, name, dtype, read, exact=unrounded)
+
+
+def _exact_arrow_values(column: Any, read: Callable[[], np.ndarray] | None = None) -> np.ndarray:
+    """Return the values of a column, as objects where float64 would round those it is read as."""
+    types = sys.modules["pyarrow"].types
+    found = _arrow_values(column) if read is None else read()
+    whole = types.is_integer(column.type) or types.is_decimal(column.type)
+    return _objects(column.to_pylist()) if whole and rounds_whole_numbers(found) else found
+
+
+def without_dictionaries(value: Any) -> Any:
+    """Return a table or a column of pyarrow with values where it has codes of them.
+
+    Anything else as it is. NumPy would take what pyarrow makes of codes, whose -1 for a missing
+    value is the last of the dictionary.
+    """
+    if _is(value, "pyarrow", "Table"):
+        for place, field in enumerate(value.schema):
+            if _has_codes(field.type):
+                column = without_dictionaries(value.column(place))
+                value = value.set_column(place, field.name, column)
+        return value
+    if not _is(value, "pyarrow", "Array", "ChunkedArray") or not _has_codes(value.type):
+        return value
+    if not _is(value, "pyarrow", "ChunkedArray"):
+        try:
+            return without_dictionaries(value.dictionary.take(value.indices))
+        except NotImplementedError:  # of polars' text
+            return sys.modules["pyarrow"].array(value.to_pylist(), value.type.value_type)
+    chunks = [without_dictionaries(chunk) for chunk in value.chunks]
+    kind = value.type
+    while _has_codes(kind):
+        kind = kind.value_type
+    return sys.modules["pyarrow"].chunked_array(chunks, kind)
+
+
+def _has_codes(kind: Any) -> bool:
+    return bool(sys.modules["pyarrow"].types.is_dictionary(kind))
 
 
 def _arrow_values(column: Any) -> np.ndarray:
+    column = without_dictionaries(column)
     if isinstance(column, sys.modules["pyarrow"].ChunkedArray):
         return column.to_numpy()
     return column.to_numpy(zero_copy_only=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.errors import InvalidInput
 from fastnn.inputs.arrays import has_masked
-from fastnn.inputs.frames import Frame, frame_of
+from fastnn.inputs.frames import Frame, frame_of, rounds_whole_numbers
 from fastnn.tabular.zones import WITH, WITHOUT
 
 _CATEGORICAL = ("category", "categorical", "enum", "dictionary")
@@ -87,6 +87,8 @@ def cells_of(X: Any, what: str = "X") -> Cells:
         raise InvalidInput(f"{what} is an array of records; pass pandas.DataFrame({what})")
     if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
         array = np.asarray(X, object)  # whose numbers are not text yet
+    if not isinstance(X, np.ndarray) and rounds_whole_numbers(array):
+        array = np.asarray(X, object)  # whose whole numbers beside fractions are not rounded yet
     if array.ndim != 2:
         raise InvalidInput(
             f"Expected 2D array, got {'scalar' if not array.ndim else f'{array.ndim}D'} array "
@@ -158,7 +160,7 @@ def _of_frame(frame: Frame) -> Cells:
         )
     columns, zones = [], []
     for column in frame.columns:
-        values = np.asarray(column.read())
+        values = np.asarray((column.exact or column.read)())
         if values.ndim != 1:
             raise InvalidInput(
                 f"column {column.label!r} has several values in a cell ({column.kind}); make "

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Collection
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterator
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
-from fastnn.tabular.dates import CLOCK, ISO, moment, unzoned
+from fastnn.tabular.dates import CLOCK, moment, moment_beside_dates, unzoned
 from fastnn.tabular.durations import HOURS, duration
 from fastnn.tabular.spelling import word_of
-from fastnn.tabular.words import is_missing, number, truth
+from fastnn.tabular.words import is_missing, is_number, number, plain, truth
 from fastnn.tabular.zones import Zones, difference
 
 ABSENT = object()  # a missing cell
 _LOWER = 2**32 - 1
 _NAMED = {"m": "durations", "M": "dates", "b": "truth values"}  # dtypes, in messages
+_EXACT = 2**53  # up to which doubles hold every whole number
+_FAR = 2**128  # more than any column of whole numbers holds
+_LONG = Context(prec=60)  # in which differences of decimals are taken
 _SECOND = np.timedelta64(1, "s")
 
 
@@ -43,35 +46,79 @@ def numbers_of(values: np.ndarray, name: str, origin: int = 0, truths: bool = Fa
         upper = (whole >> np.array(32, whole.dtype)).astype(np.float64)
         lower = (whole & np.array(_LOWER, whole.dtype)).astype(np.float64)
         return (upper - (origin >> 32)) * 2.0**32 + (lower - (origin & _LOWER))
-    if kind == "m":
-        return values / np.timedelta64(1, "s")
-    if kind == "M":
-        raise InvalidInput(f"column {name} has dates where there were numbers in fit")
+    if kind in "mM":
+        raise InvalidInput(f"column {name} has {_NAMED[kind]} where there were numbers in fit")
     if kind == "O":
-        found = _cells_as_numbers(values, name, truths)
+        found = _cells_as_numbers(values, name, truths, origin)
     else:
         with np.errstate(over="ignore"):  # a longdouble that is too large is found right after
             found = values.astype(np.float64)
+        found = found - origin if origin else found
     infinite = np.isinf(found)
     if infinite.any():
         raise InvalidInput(
             "Input X contains infinity or a value too large for dtype('float64').\n"
             f"The first is in column {name}, row {int(infinite.argmax())}."
         )
-    return found - origin if origin else found
+    return found
 
 
-def _cells_as_numbers(values: np.ndarray, name: str, truths: bool) -> np.ndarray:
+def origin_of(values: np.ndarray) -> int:
+    """Return what whole numbers are less, so that doubles hold them: their least, mostly 0."""
+    kind = values.dtype.kind
+    if kind not in "iuO" or not len(values):
+        return 0
+    if kind == "O":
+        numbers = list(_unrounded(values.tolist()))
+        exact = (each for each in numbers if not isinstance(each, float))
+        if all(-_EXACT <= each <= _EXACT for each in exact):
+            return 0  # also of large fractions, which are rounded already
+        low, high = min(numbers), max(numbers)
+    else:
+        low, high = int(values.min()), int(values.max())
+    if not -_FAR <= low <= high <= _FAR or -_EXACT <= low <= high <= _EXACT:
+        return 0
+    low, high = math.floor(low), math.ceil(high)
+    return low if high - low <= _EXACT else 0
+
+
+def _unrounded(cells: list[Any]) -> Iterator[int | float | Decimal]:
+    """Yield the finite numbers of cells, as they are; none of other cells."""
+    texts = {cell for cell in cells if isinstance(cell, str)}
+    for text in texts:
+        if is_number(text, "."):
+            yield Decimal(plain(text))
+    for cell in cells:
+        if isinstance(cell, (int, np.integer)):
+            yield int(cell)
+        elif isinstance(cell, Decimal):
+            if cell.is_finite():
+                yield cell
+        elif isinstance(cell, (float, np.floating)) and math.isfinite(cell):
+            yield float(cell)
+
+
+def _less(cell: Any, origin: int) -> float:
+    """Return a number less another, rounded once."""
+    if isinstance(cell, (int, np.integer)):
+        return float(int(cell) - origin)
+    value = float(cell)
+    if origin and isinstance(cell, Decimal) and math.isfinite(value):
+        return float(_LONG.subtract(cell, Decimal(origin)))
+    return value - origin
+
+
+def _cells_as_numbers(values: np.ndarray, name: str, truths: bool, origin: int) -> np.ndarray:
     known: dict[Any, float] = {}
     found = np.empty(len(values))
     for row, cell in enumerate(values.tolist()):
         if type(cell) is float:
-            found[row] = cell
+            found[row] = cell - origin
             continue
         if isinstance(cell, str):
             if cell not in known:
                 try:
-                    known[cell] = math.nan if is_missing(cell) else _number(cell, truths)
+                    known[cell] = math.nan if is_missing(cell) else _number(cell, truths, origin)
                 except ValueError:
                     raise not_a_number(values, row, name) from None
             found[row] = known[cell]
@@ -79,8 +126,10 @@ def _cells_as_numbers(values: np.ndarray, name: str, truths: bool) -> np.ndarray
         if is_absent(cell):
             found[row] = math.nan
             continue
+        if isinstance(cell, (np.timedelta64, np.datetime64)):  # numbers, too, to NumPy
+            raise not_a_number(values, row, name)
         try:
-            found[row] = float(cell)
+            found[row] = _less(cell, origin)
         except OverflowError:
             found[row] = math.inf
         except (TypeError, ValueError):
@@ -88,13 +137,14 @@ def _cells_as_numbers(values: np.ndarray, name: str, truths: bool) -> np.ndarray
     return found
 
 
-def _number(text: str, truths: bool) -> float:
+def _number(text: str, truths: bool, origin: int) -> float:
     try:
-        return number(text)
+        value = number(text)
     except ValueError:
         if not truths:
             raise
         return truth(text)
+    return _less(Decimal(plain(text)), origin) if origin else value
 
 
 def not_a_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
@@ -313,7 +363,7 @@ def _clock(cell: Any) -> datetime.time:
 def _moment(cell: Any, form: str) -> datetime.datetime:
     """Return the time that a date is, with its zone if it has one."""
     if isinstance(cell, str):
-        return moment(cell, form or ISO)
+        return moment(cell, form) if form else moment_beside_dates(cell)
     if isinstance(cell, np.datetime64):
         cell = cell.astype("datetime64[us]").item()
     if is_period(cell):

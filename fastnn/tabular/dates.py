@@ -105,6 +105,21 @@ def moment(text: str, form: str) -> datetime:
     return found
 
 
+def moment_beside_dates(text: str) -> datetime:
+    """Return the time that a text is in a column of dates that are none, or raise `ValueError`.
+
+    In ISO 8601, or of a month or a quarter, as periods of these are written.
+
+    >>> moment_beside_dates("2024-02"), moment_beside_dates("2024Q2")
+    (datetime.datetime(2024, 2, 1, 0, 0), datetime.datetime(2024, 4, 1, 0, 0))
+    """
+    found = readings(text)
+    for form in (ISO, *_BY_MONTH):
+        if form in found:
+            return found[form]
+    raise ValueError(text)
+
+
 def universal(moment: datetime) -> np.datetime64:
     """Return a time without its zone, of which it is in UTC where it has one."""
     return np.datetime64(unzoned(moment), "us")

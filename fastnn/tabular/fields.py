@@ -38,10 +38,11 @@ from fastnn.tabular.columns import (
     named_gaps,
     not_a_number,
     numbers_of,
+    origin_of,
     times_of,
     words_of,
 )
-from fastnn.tabular.dates import CLOCK, ISO, date_format, readings
+from fastnn.tabular.dates import CLOCK, date_format, moment_beside_dates, readings
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.hints import compact_date, text_hint
@@ -51,7 +52,6 @@ RARE = 4  # rows of a category, fewer of which do not count by themselves in lar
 _DAY = np.timedelta64(1, "D")
 _DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
-_EXACT = 2**53  # up to which doubles hold every whole number
 _NUMBERS = (Real, Decimal, np.bool_)
 _DATES = (datetime.date, np.datetime64)
 _DURATIONS = (datetime.timedelta, np.timedelta64)
@@ -190,9 +190,10 @@ class Fields:
             kind, form = "category", ""
             measured: np.ndarray | None = None
             if place in numeric:
-                if values.dtype.kind == "M":
+                if values.dtype.kind in "mM":
+                    what = "dates" if values.dtype.kind == "M" else "durations"
                     raise InvalidInput(
-                        f"column {name} has dates, but numeric_features names it; leave it out"
+                        f"column {name} has {what}, but numeric_features names it; leave it out"
                     )
                 numbers_of(values, name)
                 kind = "number"
@@ -398,8 +399,10 @@ def _readable(texts: Counter[str], kind: str) -> int:
     for text, count in texts.items():
         if kind == "duration":
             right += count * bool(duration_format({text: 1}, asked=True)[0])
+        elif kind == "time":
+            right += count * (CLOCK in readings(text))
         else:
-            right += count * ((CLOCK if kind == "time" else ISO) in readings(text))
+            right += count * _is_date(text)
     return right
 
 
@@ -417,6 +420,15 @@ def _each(values: np.ndarray, kind: str, form: str, name: str) -> tuple[str, np.
         raise InvalidInput(
             f"{error}, or name the column in categorical_features if it is one of categories"
         ) from None
+
+
+def _is_date(text: str) -> bool:
+    """Return whether a text is a date beside dates that are none."""
+    try:
+        moment_beside_dates(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _first(values: np.ndarray, wrong: set[str]) -> int:
@@ -459,7 +471,7 @@ def _learn(
     Words for a missing value that are `named` are categories; `measured` are days, if known.
     """
     if kind == "number":
-        return Field(name, kind, _origin(values))
+        return Field(name, kind, origin_of(values))
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":
@@ -500,15 +512,6 @@ def _is_binary(values: np.ndarray, name: str) -> bool:
     numbers = numbers_of(values, name, truths=True)
     numbers = numbers[~np.isnan(numbers)]
     return bool(len(numbers)) and bool(((numbers == 0) | (numbers == 1)).all())
-
-
-def _origin(values: np.ndarray) -> int:
-    """Return what whole numbers are less, so that doubles hold them: their least, mostly 0."""
-    if values.dtype.kind not in "iu" or not len(values):
-        return 0
-    low, high = int(values.min()), int(values.max())
-    rounded = max(abs(low), abs(high)) > _EXACT
-    return low if rounded and high - low <= _EXACT else 0
 
 
 def _days(dates: np.ndarray) -> np.ndarray:

@@ -65,6 +65,9 @@ def word_of(cell: Any) -> str:
         return cell.isoformat().removesuffix("T00:00:00")
     if isinstance(cell, (int, np.integer)):
         return str(int(cell))
+    if isinstance(cell, Decimal) and cell.is_finite() and -_LONGEST < cell < _LONGEST:
+        if cell == int(cell):
+            return str(int(cell))  # which float may round
     if isinstance(cell, (Real, Decimal)):
         try:
             return shortest(cell)
@@ -95,6 +98,8 @@ def meant(others: Iterable[str], words: Sequence[str]) -> dict[str, str]:
 
     >>> meant(["7.00", "08", "9", "seven"], ["7", "008", "9.0", "09"])
     {'7.00': '7', '08': '008'}
+    >>> meant(["9007199254740993"], ["9007199254740992"])  # which are equal as floats alone
+    {}
     >>> meant(["True", "0", "maybe"], ["yes", "no"]), meant(["true"], ["yes", "no", "maybe"])
     ({'True': 'yes', '0': 'no'}, {})
     """
@@ -110,9 +115,20 @@ def meant(others: Iterable[str], words: Sequence[str]) -> dict[str, str]:
     found = {}
     for word in others:
         same = {each for value in _values(word) for each in alike.get(value, ())}
+        if _is_beyond_floats(word):
+            same = {each for each in same if not _is_whole(each) or int(each) == int(word)}
         if len(same) == 1:
             found[word] = same.pop()
     return found
+
+
+def _is_beyond_floats(word: str) -> bool:
+    """Return whether a category is a whole number that no float is."""
+    return _is_whole(word) and 15 < len(word) < 300 and int(float(word)) != int(word)
+
+
+def _is_whole(word: str) -> bool:
+    return word.removeprefix("-").isdecimal()
 
 
 def _values(word: str) -> list[tuple[str, float]]:

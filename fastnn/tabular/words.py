@@ -35,7 +35,7 @@ def number(text: str, decimal: str = ".") -> float:
     >>> number("1e3"), number("2,5", decimal=",")
     (1000.0, 2.5)
     """
-    text = text.strip().replace(_MINUS, "-")
+    text = plain(text)
     if decimal != ".":
         text = text.replace(".", "x").replace(decimal, ".")
     if not _NUMBER.fullmatch(text):  # float takes 1_000, infinity and NaN as well
@@ -44,6 +44,11 @@ def number(text: str, decimal: str = ".") -> float:
     if not math.isfinite(value):
         raise ValueError(text)
     return value
+
+
+def plain(text: str) -> str:
+    """Return the text of a number without what only typeset tables have."""
+    return text.strip().replace(_MINUS, "-")
 
 
 def is_infinite(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.utils import column_or_1d
 from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.files import refuse_sparse
 from fastnn.inputs.arrays import refuse_masked
+from fastnn.inputs.frames import as_table, without_dictionaries
 from fastnn.tabular.columns import is_absent
 
 _PLAIN = (str, bool, int, float, np.bool_, np.integer, np.floating)
@@ -29,6 +31,7 @@ def values_of(values: Any, name: str) -> np.ndarray:
     """
     refuse_sparse(values, name)
     refuse_masked(values, name)
+    values = without_dictionaries(as_table(values, name))
     given = values
     # Text of NumPy's StringDType, which scikit-learn does not know, and what pandas may have beside
     # values, which it cannot compare.
@@ -80,6 +83,13 @@ def check_order(values: np.ndarray, name: str) -> None:
         np.unique(values)
     except TypeError:
         kinds = {type(value).__name__: value for value in values.tolist()}
+        if len(kinds) == 1:
+            ((kind, value),) = kinds.items()
+            how = f", such as with [each.name for each in {name}]" * isinstance(value, Enum)
+            raise InvalidInput(
+                f"{name} has values of the type {kind}, such as {shown(value):.60}, which have no "
+                f"order; make text or numbers of them{how}"
+            ) from None
         examples = " and ".join(f"{shown(value):.30} ({kind})" for kind, value in kinds.items())
         raise InvalidInput(
             f"{name} has values of several types, {examples:.120}; make them all text, or all "
