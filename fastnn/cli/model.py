@@ -19,6 +19,7 @@ from fastnn.tabular import preparation as preparations
 from fastnn.tabular.label import Label, missing_in, numbers_of, texts_of_missing, why_missing
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns, Preparation, Scaled
+from fastnn.tabular.rules import DateRule, DurationRule, Rule
 from fastnn.tabular.table import Matrix, Table, WrongCell, cell, counted, in_file, listed
 from fastnn.targets.selection import is_cuda
 from fastnn.training import scores
@@ -431,7 +432,8 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
         what = "column that the model does not know is"
         many = "columns that the model does not know are"
         said.append(f"{counted(len(met.ignored), what, many)} ignored: {listed(met.ignored)}")
-    names = preparation.names if isinstance(preparation, Columns) else ()
+    rules = preparation.rules if isinstance(preparation, Columns) else ()
+    names = [rule.name for rule in rules]
     for name in filter(met.unknown.__contains__, names):
         words = met.unknown[name]
         said.append(
@@ -439,11 +441,7 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
             f"the model does not know, in {counted(words.total(), 'row')} of {rows}: "
             f"{listed([word for word, _ in words.most_common()], 5)}; they count as none"
         )
-    flagged = {
-        rule.name
-        for rule in (preparation.rules if isinstance(preparation, Columns) else ())
-        if getattr(rule, "flag", False) or getattr(getattr(rule, "days", None), "flag", False)
-    }
+    flagged = {rule.name for rule in rules if _is_flagged(rule)}
     for name in filter(met.missing.__contains__, names):
         if name not in flagged:
             said.append(
@@ -451,6 +449,15 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
                 "in all rows of the training: it counts as the median there, or as no category"
             )
     return said
+
+
+def _is_flagged(rule: Rule) -> bool:
+    """Return whether a rule has a feature for missing values, as the training had some."""
+    if isinstance(rule, DateRule):
+        return rule.days.flag
+    if isinstance(rule, DurationRule):
+        return rule.seconds.flag
+    return rule.flag
 
 
 def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[str]]:

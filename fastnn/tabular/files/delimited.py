@@ -157,8 +157,8 @@ def blocks_of_text(
         rows = ahead or ([] if cells is None else lines.take(1))
     if lines.empty and not lines.wide:
         said.append(
-            f"{counted(lines.empty, 'empty line')} left out, of which no row is made; in a table of "
-            'one column, a missing value is "" or NA'
+            f"{counted(lines.empty, 'empty line')} left out, which are no rows; in a table of one "
+            'column, a missing value is "" or NA'
         )
 
 
