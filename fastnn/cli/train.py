@@ -86,7 +86,11 @@ def add(commands: Any) -> None:
     )
     how.add_argument("--batch", type=int, metavar="N", help="rows a step; default: by the rows")
     how.add_argument(
-        "--epochs", type=int, metavar="N", help="passes over the rows; default: by both"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the rows; default: by both. With --resume: so many more, unless it is "
+        "the number of a training that was interrupted, which is then ended; default: its rest",
     )
     how.add_argument(
         "--l1", type=float, metavar="L", help="penalty on sizes of weights (default 0)"
@@ -153,8 +157,8 @@ def add(commands: Any) -> None:
     files.add_argument(
         "--resume",
         metavar="PATH",
-        help="go on from a model or a checkpoint, on the same DATA; all but --epochs, --rate, "
-        "--patience, --target and --threads stays as it was",
+        help="go on from a model or a checkpoint, on the same DATA in the same order; all but "
+        "--epochs, --rate, --patience, --target and --threads stays as it was",
     )
     files.add_argument("--quiet", action="store_true", help="print errors and results only")
     parser.set_defaults(run=run, parser=parser)
@@ -364,17 +368,23 @@ def _go_on(
         raise InvalidInput(
             f"{options.resume} has done all of its {trainer.epoch} epochs; pass --epochs to do more"
         )
+    total = trainer.epoch + trainer.remaining
+    same = bool(trainer.remaining) and options.epochs == total
+    if same:  # as the training was begun, which is to be ended
+        epochs = trainer.remaining
+    rate = trainer.problem.optimizer.learning_rate
+    highest = settings.highest_rate(rate)
+    ends = epochs > trainer.remaining
     if options.rate is not None:
-        trainer.set(learning_rate=options.rate)
-    elif options.epochs is not None and epochs > trainer.remaining:
-        highest = settings.highest_rate(trainer.problem.optimizer.learning_rate)
-        if highest is not None:
-            rate = highest / 10
-            trainer.set(learning_rate=rate)
-            end = "has come to its end" if not trainer.remaining else "ends before these epochs"
-            said.append(f"the rate of the model {end}: {rate:g} from now on, or --rate")
+        if ends or options.rate != (rate if highest is None else highest):
+            trainer.set(learning_rate=options.rate)
+    elif ends and highest is not None:
+        trainer.set(learning_rate=highest / 10)
+        end = "has come to its end" if not trainer.remaining else "ends before these epochs"
+        said.append(f"the rate of the model {end}: {highest / 10:g} from now on, or --rate")
     options.epochs = epochs
-    said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
+    of = f", {total} in all as before" if same else ""
+    said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}{of}")
     return model, parts
 
 

@@ -1,0 +1,77 @@
+"""Trainings at the prompt that go on with the options of before."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+
+from fastnn import Trainer
+from fastnn.cli import main
+
+SETTINGS = ["--label", "y", "--target", "numpy", "--hidden", "8", "--epochs", "4"]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Return a table whose label follows from its columns, as do all files of a test."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(120, 2)).round(3)
+    write("data.csv", [["a", "b", "y"], *np.c_[X, X @ [1.0, -2.0]].round(3).tolist()])
+    return "data.csv"
+
+
+def write(path, rows):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def assert_same_bits(one, other):
+    one, other = Trainer.load(one), Trainer.load(other)
+    assert one.epoch == other.epoch
+    for layer, same in zip(one.parameters, other.parameters, strict=True):
+        assert all(map(np.array_equal, layer, same))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["--rate", "0.01"],
+        ["--rate", "0.01", "--schedule", "onecycle"],
+        ["--rate", "0.01", "--schedule", "constant"],
+        ["--patience", "3", "--seed", "2", "--batch", "16"],
+    ],
+)
+def test_the_same_options_end_in_the_same_bits(more, data, capsys):
+    settings = [*SETTINGS, *more, "--checkpoint", "all"]
+    assert main(["train", data, *settings, "--out", "whole.st"]) == 0
+    for epoch in (3, 4):  # as if killed before them
+        os.unlink(f"all/model-000{epoch}.safetensors")
+    capsys.readouterr()
+    assert main(["train", data, *settings, "--out", "ended.st", "--resume", "all"]) == 0
+    said = capsys.readouterr().err
+    assert "goes on after epoch 2: 2 more epochs, 4 in all as before" in said
+    assert "the rate of the model" not in said
+    assert_same_bits("whole.st", "ended.st")
+
+
+def test_another_number_of_epochs_is_so_many_more(data, capsys):
+    assert main(["train", data, *SETTINGS, "--checkpoint", "all", "--out", "whole.st"]) == 0
+    for source, epochs, end in (
+        ("all/model-0002.safetensors", 3, 5),
+        ("all/model-0002.safetensors", 1, 3),
+        ("whole.st", 4, 8),  # a training that has ended
+    ):
+        on = ["--resume", source, "--epochs", str(epochs), "--out", "more.st"]
+        assert main(["train", data, *on]) == 0
+        assert Trainer.load("more.st").epoch == end
+    assert "the rate of the model has come to its end" in capsys.readouterr().err
+
+
+def test_another_rate_is_constant(data):
+    assert main(["train", data, *SETTINGS, "--checkpoint", "all", "--out", "whole.st"]) == 0
+    on = ["--resume", "all/model-0002.safetensors", "--out", "more.st"]
+    assert main(["train", data, *on, "--rate", "0.5"]) == 0
+    assert Trainer.load("more.st").problem.optimizer.learning_rate == 0.5
