@@ -120,7 +120,11 @@ class Described(ABC):
 
     @abstractmethod
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
 
@@ -323,10 +327,14 @@ class TableModel(Described):
         return _digits(self.trainer.problem.dtype.itemsize, self.label.mean, self.label.scale)
 
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return measured_of(self.trainer.problem, outputs, targets, metrics=metrics)
+        return measured_of(self.trainer.problem, outputs, targets, weights, metrics)
 
 
 @dataclass
@@ -408,10 +416,14 @@ class PopulationModel(Described):
         return _digits(4, self.label.mean, self.label.scale)
 
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return self.estimator.measured(outputs, self._order()[targets], metrics)
+        return self.estimator.measured(outputs, self._order()[targets], metrics, weights)
 
 
 def _digits(itemsize: int, mean: float, scale: float) -> int:

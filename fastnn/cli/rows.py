@@ -181,7 +181,7 @@ class Parts:
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
-        check_weights(plan.weight, self.weights, self.train, self.validation)
+        check_weights(plan.weight, self.weights, self.train, self.validation, self.test)
 
     def of(self, rows: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """Return features, targets and weights of some of them."""
@@ -369,12 +369,17 @@ def weights_of(data: Any, name: str, decimal: str) -> Any:
 
 
 def check_weights(
-    name: str, weights: np.ndarray | None, train: np.ndarray, validation: np.ndarray
+    name: str,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    validation: np.ndarray,
+    test: np.ndarray,
 ) -> None:
     """Raise `InvalidInput` where all rows of a part have weight 0, of which there is no mean."""
     from fastnn.tabular.table import counted
 
-    for what, rows in (("train on", train), ("validate with", validation)):
+    parts = (("train on", train), ("validate with", validation), ("test with", test))
+    for what, rows in parts:
         if weights is not None and len(rows) and not weights[rows].any():
             raise InvalidInput(
                 f"--weight: column {name!r} is 0 in each of {counted(len(rows), 'row')} to {what}; "
@@ -439,11 +444,18 @@ def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     rows = []
     for name, part in (parts or {"training": data.train}).items():
         X, measured = data.features(part)
-        found = scores(model, model.outputs(X), data.targets[measured])
+        weights = None if data.weights is None else data.weights[measured]
+        found = scores(model, model.outputs(X), data.targets[measured], weights)
         some = counted(len(part), "row")
         some = some if len(measured) == len(part) else f"{len(measured)} of {some}"
+        some += weighted_by(model.plan.weight)
         rows.append((name, f"{some}: {short(found)}"))
     return rows
+
+
+def weighted_by(name: str) -> str:
+    """Return what there is to say of rows that count by a column, "" where they count alike."""
+    return f", weighted by {name!r}" if name else ""
 
 
 def file_row(out: str) -> tuple[str, str]:

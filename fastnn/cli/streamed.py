@@ -258,7 +258,7 @@ class StreamedParts:
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
-        check_weights(plan.weight, self.weights, self.train, self.validation)
+        check_weights(plan.weight, self.weights, self.train, self.validation, self.test)
         self._training = self._prepared(self.train)
         _check_groups(self._training, source)
         source.let_go()

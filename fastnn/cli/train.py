@@ -57,7 +57,11 @@ def add(commands: Any) -> None:
         default=None,
         help="read 01/02/2024 as a day in February where all dates of a column could be either",
     )
-    columns.add_argument("--weight", metavar="COLUMN", help="how much a row counts, at least 0")
+    columns.add_argument(
+        "--weight",
+        metavar="COLUMN",
+        help="how much a row counts, at least 0: in the training, and in all scores",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--hidden",
