@@ -47,9 +47,9 @@ def test_scores_are_those_of_scikit_learn(task, kind, tmp_path, capsys):
     y, model = LABELS[task], str(tmp_path / "model.safetensors")
     data = write(tmp_path / "data.csv", a=X[:, 0], b=X[:, 1], w=WEIGHTS, y=y)
     said = train(capsys, data, model, *KINDS[kind]).out
-    assert "16 rows, weighted by 'w': " in said
+    assert "16 rows: " in said and "weights     of column 'w'\n" in said
     found = json.loads(run(capsys, "evaluate", model, data, "--json").out)
-    assert found.pop("weighted_by") == "w" and found["rows"] == ROWS
+    assert found.pop("weights") == "w" and found["rows"] == ROWS
     asked = [] if task == "regression" else ["--proba"]
     rows = [*csv.reader(run(capsys, "predict", model, data, *asked).out.splitlines()[1:])]
     predicted = np.array([row[0] for row in rows])
@@ -73,7 +73,7 @@ def test_scores_are_those_of_scikit_learn(task, kind, tmp_path, capsys):
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=1e-5), name
     plain = json.loads(run(capsys, "show", model, "--json").out)
-    assert plain["weighted_by"] == "w"
+    assert plain["weights"] == "w"
 
 
 @pytest.mark.parametrize("task", LABELS)
@@ -84,7 +84,7 @@ def test_scores_after_the_training_are_those_of_its_rows(task, tmp_path, capsys)
     found = json.loads(run(capsys, "evaluate", model, data, "--json").out)
     name, shown = ("RMSE", "rmse") if task == "regression" else ("accuracy", "accuracy")
     value = f"{found[shown]:.5g}" if task == "regression" else f"{found[shown]:.4f}"
-    assert f"training  {ROWS} rows, weighted by 'w': {name} {value}," in said
+    assert f"training  {ROWS} rows: {name} {value}," in said
 
 
 def test_rows_of_a_table_without_the_column_count_alike(tmp_path, capsys):
@@ -96,12 +96,12 @@ def test_rows_of_a_table_without_the_column_count_alike(tmp_path, capsys):
     assert "warning: " in bare.err and "has no column 'w', the weights of the tra" in bare.err
     alike = write(tmp_path / "alike.csv", **columns, w=np.full(ROWS, 1e300))
     found = json.loads(run(capsys, "evaluate", model, alike, "--json").out)
-    assert found.pop("weighted_by") == "w"
+    assert found.pop("weights") == "w"
     plain = json.loads(bare.out)
     assert found.keys() == plain.keys()
     for name in ("accuracy", "auc", "log_loss"):
         assert found[name] == pytest.approx(plain[name], rel=1e-6)
-    assert "rows      160, weighted by 'w'" in run(capsys, "evaluate", model, alike).out
+    assert "rows      160\nweights   of column 'w'\n" in run(capsys, "evaluate", model, alike).out
 
 
 def test_weights_that_are_none_are_refused(tmp_path, capsys):

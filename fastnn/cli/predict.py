@@ -206,13 +206,13 @@ def evaluate(options: argparse.Namespace) -> int:
     if options.json:
         report: dict[str, Any] = {"rows": blocks.rows, "task": model.label.task, **found}
         if column:
-            report["weighted_by"] = column
+            report["weights"] = column
         if model.label.classes:
             table = confusion(model, model.places(outputs), targets)
             report |= {"classes": list(model.label.classes), "confusion": table.tolist()}
         screen.answer(json.dumps(report, indent=2))
         return 0
-    rows = [("rows", f"{blocks.rows}{weighted_by(column)}")]
+    rows = [("rows", str(blocks.rows)), *weighted_by(column)]
     rows += [(NAMES[each], value_text(each, value)) for each, value in found.items()]
     for line in screen.rows_of(rows):
         screen.answer(line)

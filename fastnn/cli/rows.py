@@ -448,14 +448,13 @@ def scored(model: Described, data: Any) -> list[tuple[str, str]]:
         found = scores(model, model.outputs(X), data.targets[measured], weights)
         some = counted(len(part), "row")
         some = some if len(measured) == len(part) else f"{len(measured)} of {some}"
-        some += weighted_by(model.plan.weight)
         rows.append((name, f"{some}: {short(found)}"))
-    return rows
+    return rows + weighted_by(model.plan.weight)
 
 
-def weighted_by(name: str) -> str:
-    """Return what there is to say of rows that count by a column, "" where they count alike."""
-    return f", weighted by {name!r}" if name else ""
+def weighted_by(name: str) -> list[tuple[str, str]]:
+    """Return the line that names the column by which rows count; none where they count alike."""
+    return [("weights", f"of column {name!r}")] if name else []
 
 
 def file_row(out: str) -> tuple[str, str]:
