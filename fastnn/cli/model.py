@@ -221,12 +221,11 @@ class Described(ABC):
         return Matrix(X, y, scaled.first, data.places, self.label.name)
 
     def _known(self, data: Table | Matrix) -> Any:
-        """Return the columns of data that may be features."""
+        """Return the columns of data that are features, or that the training did not have."""
         if not isinstance(data, Table):
             return data
-        weight = [self.plan.weight] if self.plan.weight else []  # a column may have the name ""
-        dropped = self.preparation.dropped
-        return data.without([self.label.name, *weight, *dropped])
+        features = self.preparation.names if isinstance(self.preparation, Columns) else ()
+        return data.without({self.label.name, *self.plan.columns}.difference(features))
 
     def labels(self, data: Table | Matrix) -> np.ndarray | None:
         """Return the label of data as the file has it; None where it has none."""

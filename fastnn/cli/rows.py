@@ -145,11 +145,23 @@ def inputs_of(
     inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
     if not inputs.columns:
         why = "--drop names all of them" if given["drop"] else "the label is the only one"
-        raise InvalidInput(f"no column is left to learn from: {why}")
+        raise InvalidInput(f"no column is left to learn from: {why}{_blanks_in(data)}")
     return inputs, preparation.Choices(
         given["category"], given["number"], given["keep"], options.decimal,
         bool(options.day_first), RARE if tabular else preparation.Choices.rare, given["duration"],
     )  # fmt: skip
+
+
+def _blanks_in(data: Table) -> str:
+    """Return what to do about blanks between the values of a table of one column; "" for none."""
+    if len(data.columns) != 1:
+        return ""
+    ((name, values),) = data.columns.items()
+    cells = values[:50].tolist() if values.dtype == object else []
+    texts = [each for each in (name, *cells) if each]
+    if not any(len(text.split()) > 1 for text in texts):
+        return ""
+    return "; if blanks are between values, pass --delimiter ' '"
 
 
 class Parts:

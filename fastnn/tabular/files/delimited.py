@@ -213,11 +213,16 @@ def _decoded(source: Source, encoding: str) -> Iterator[str]:
             encoding = other
             break
     else:
-        if encoding == "utf-8":
+        if encoding.lower().replace("_", "-") in ("utf-8", "utf-16"):
             encoding = _unmarked(start) or encoding
     try:
         io.TextIOWrapper(io.BytesIO(), encoding)  # which knows what is an encoding of text
         decoder = codecs.getincrementaldecoder(encoding)()
+    except (LookupError, UnicodeError):  # the second of names that are none
+        raise InvalidInput(
+            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
+        ) from None
+    try:
         before = lines = 0  # line ends in bytes, and in text
         content = b" "
         while content:
@@ -237,9 +242,9 @@ def _decoded(source: Source, encoding: str) -> Iterator[str]:
                 raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
             lines += text.count("\n")
             yield text
-    except (LookupError, UnicodeError):  # the second of names that are none, and of idna
+    except UnicodeError as error:  # of no byte alone, such as a mark that is not there
         raise InvalidInput(
-            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
+            f"{name} is not {encoding} ({error}); leave --encoding out, or pass that of the file"
         ) from None
 
 
