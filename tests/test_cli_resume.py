@@ -75,3 +75,50 @@ def test_another_rate_is_constant(data):
     on = ["--resume", "all/model-0002.safetensors", "--out", "more.st"]
     assert main(["train", data, *on, "--rate", "0.5"]) == 0
     assert Trainer.load("more.st").problem.optimizer.learning_rate == 0.5
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes", "streamed"])
+def test_rows_in_another_order_are_told(kind, data, capsys):
+    with open(data, newline="") as file:
+        names, *rows = csv.reader(file)
+    settings, ending = SETTINGS, "csv"
+    if kind == "classes":
+        rows = [[a, b, "yes" if float(y) > 0 else "no"] for a, b, y in rows]
+    others = {
+        "same": rows,
+        "turned": rows[::-1],
+        "other": [[a, b, {"yes": "no", "no": "yes"}.get(y, f"{y}5")] for a, b, y in rows],
+        "features": [[b, a, y] for a, b, y in rows],
+        "spelt": [[f" {a}", b, y] for a, b, y in rows],
+    }
+    if kind == "streamed":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        arrow = pytest.importorskip("pyarrow")
+        settings, ending = ["--label", "y", "--hidden", "8", "--epochs", "4", "--stream"], "parquet"
+    for name, table in others.items():
+        if kind == "streamed":
+            columns = np.array(table, float).T
+            parquet.write_table(
+                arrow.table(dict(zip(names, columns, strict=True))), f"{name}.{ending}"
+            )
+        else:
+            write(f"{name}.{ending}", [names, *table])
+    assert main(["train", f"same.{ending}", *settings, "--out", "model.st"]) == 0
+    capsys.readouterr()
+    for name in others:
+        again = ["--resume", "model.st", "--epochs", "1", "--out", "more.st"]
+        assert main(["train", f"{name}.{ending}", *again]) == 0
+        told = "warning: the labels of the data are not those" in capsys.readouterr().err
+        assert told == (name in ("turned", "other")), name
+
+
+def test_models_without_a_digest_of_their_labels_go_on(data, capsys):
+    assert main(["train", data, *SETTINGS, "--out", "model.st"]) == 0
+    trainer = Trainer.load("model.st")
+    known = trainer.preparation
+    assert known["plan"].pop("labels")
+    trainer.keep_preparation(known)
+    trainer.save("old.st")
+    on = ["--resume", "old.st", "--epochs", "1", "--out", "more.st"]
+    assert main(["train", data, *on]) == 0
+    assert "labels of the data" not in capsys.readouterr().err

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cli.data import called, read_blocks
-from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled
-from fastnn.cli.rows import weights_of
+from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled, weights_of
 from fastnn.errors import InvalidInput
 from fastnn.tabular.met import Met
 from fastnn.tabular.table import Matrix, Table, counted, in_file

@@ -6,6 +6,7 @@ A `TableModel` is one network, of ``fastnn train``; a `PopulationModel` is an es
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -51,6 +52,9 @@ class Plan:
         Which shares of the rows were left out, and the seed that chose them.
     weight
         The column of weights, "" for none.
+    labels
+        What `digest_of` gives for the labels, by which a training that goes on knows its rows; ""
+        where nobody has kept it.
     """
 
     columns: tuple[str, ...]
@@ -60,6 +64,20 @@ class Plan:
     test: float
     seed: int
     weight: str = ""
+    labels: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `json` can write it."""
+        found = {**vars(self), "columns": list(self.columns)}
+        if not self.labels:
+            del found["labels"]
+        return found
+
+
+def digest_of(targets: np.ndarray) -> str:
+    """Return a digest of targets (rows,) in their order, the same whatever file they are from."""
+    plain = targets + 0.0  # without -0.0
+    return hashlib.blake2b(plain.astype("<f8").data, digest_size=16).hexdigest()
 
 
 class Described(ABC):
@@ -75,7 +93,7 @@ class Described(ABC):
             "format": FORMAT,
             "features": self.preparation.to_plain(),
             "label": self.label.to_plain(),
-            "plan": {**vars(self.plan), "columns": list(self.plan.columns)},
+            "plan": self.plan.to_plain(),
         }
 
     @property
@@ -481,6 +499,20 @@ def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[
     return data.take(~absent), texts_of_missing(values, absent)
 
 
+def weights_of(data: Any, name: str, decimal: str) -> np.ndarray:
+    """Return the weights in a column, or raise `WrongCell` where one is none."""
+    weights, row = numbers_of(data.columns[name], decimal)
+    wrong = ~(weights >= 0)
+    if row is None and wrong.any():
+        row = int(np.argmax(wrong))
+    if row is not None:
+        raise WrongCell(
+            row,
+            f"column {name!r}: {cell(data.columns[name][row])} where a weight of at least 0 is due",
+        )
+    return weights
+
+
 def said_of_unlabelled(absent: Counter[str]) -> str:
     """Return what there is to say of rows without a label, "" where there are none."""
     if not absent:
@@ -522,8 +554,10 @@ def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label,
 def _plan(values: Any) -> Plan:
     kinds = {
         "columns": list, "numbered": bool, "rows": int, "validation": float, "test": float,
-        "seed": int, "weight": str,
+        "seed": int, "weight": str, "labels": str,
     }  # fmt: skip
+    if isinstance(values, dict):
+        values = {"labels": "", **values}  # which older files lack
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         raise CorruptFile("its plan is incomplete")
     if any(type(values[name]) is not kind for name, kind in kinds.items()):

@@ -65,7 +65,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     """
     import numpy as np
 
-    from fastnn.cli.model import Plan, labelled, said_of_unlabelled
+    from fastnn.cli.model import Plan, digest_of, labelled, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import Matrix, counted, in_file
@@ -119,7 +119,8 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     said += said_of_label(told, values, options.decimal, task)
     said += said_of_parts(parts, validation, test)
     said += features.describe() + more
-    plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
+    labels = "" if tabular else digest_of(targets)  # a population does not go on
+    plan = Plan(columns, numbered, data.rows, validation, test, seed, weight, labels)
     return Prepared(data, told, features, plan, targets, rows)
 
 
@@ -170,6 +171,7 @@ class Parts:
     def __init__(self, model: Described, data: Table | Matrix, options: Any, said: list[str]):
         import numpy as np
 
+        from fastnn.cli.model import weights_of
         from fastnn.tabular.table import in_file
 
         self.weights: np.ndarray | None = None
@@ -359,25 +361,6 @@ def _check_roles(given: dict[str, list[str]]) -> None:
             raise InvalidInput(
                 f"--{one} and --{another} both name column {both[0]!r}; leave it out of one"
             )
-
-
-def weights_of(data: Any, name: str, decimal: str) -> Any:
-    """Return the weights in a column, or raise `WrongCell` where one is none."""
-    import numpy as np
-
-    from fastnn.tabular.label import numbers_of
-    from fastnn.tabular.table import WrongCell, cell
-
-    weights, row = numbers_of(data.columns[name], decimal)
-    wrong = ~(weights >= 0)
-    if row is None and wrong.any():
-        row = int(np.argmax(wrong))
-    if row is not None:
-        raise WrongCell(
-            row,
-            f"column {name!r}: {cell(data.columns[name][row])} where a weight of at least 0 is due",
-        )
-    return weights
 
 
 def check_weights(

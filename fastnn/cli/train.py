@@ -343,7 +343,7 @@ def _go_on(
     options: argparse.Namespace, source: Source | None, said: list[str]
 ) -> tuple[TableModel, Parts | StreamedParts]:
     """Return the model of a file, and the same rows for it."""
-    from fastnn.cli.model import TableModel
+    from fastnn.cli.model import TableModel, digest_of
     from fastnn.cli.resume import check_same
     from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
@@ -366,6 +366,12 @@ def _go_on(
         said.append(
             f"warning: the data have {rows} rows with a label, but those of the training had "
             f"{model.plan.rows}; other rows are left out to validate and test than before"
+        )
+    elif model.plan.labels not in ("", digest_of(parts.targets)):
+        said.append(
+            "warning: the labels of the data are not those of the training, row by row: where rows "
+            "are others, or in another order, some that were trained on are left out to validate "
+            "and test"
         )
     epochs = trainer.remaining if options.epochs is None else options.epochs
     if options.epochs is None and not epochs:
