@@ -61,7 +61,8 @@ def test_classes_become_one_file_that_predicts_their_words(shops, tmp_path, caps
         "--out", path, *read,
     )  # fmt: skip
     names = [line.split()[0] for line in shown.out.splitlines() if line[0] != " "]
-    assert names == ["task", "members", "validation", "test", "model", "time"] and not shown.err
+    assert not shown.err
+    assert names == ["task", "members", "validation", "test", "weights", "model", "time"]
     header, *rows = predicted(capsys, path, shops, "--proba", *read)
     assert header == ["kind", *(f"probability of {word}" for word in ("9", "10", "low"))]
     shares = np.array([row[1:] for row in rows], float)
@@ -69,10 +70,12 @@ def test_classes_become_one_file_that_predicts_their_words(shops, tmp_path, caps
     assert_allclose(shares.sum(axis=1), 1, atol=1e-5)
     assert main(["evaluate", path, shops, "--json", "--quiet", *read]) == 0
     scores = json.loads(capsys.readouterr().out)
-    truth = pd.read_csv(shops, sep=";", dtype=str, keep_default_na=False)["kind"]
-    assert scores["accuracy"] == np.mean(truth == [row[0] for row in rows])
+    table = pd.read_csv(shops, sep=";", dtype=str, keep_default_na=False)
+    truth, weights = table["kind"], table["weight"].astype(float)
+    hits = truth == [row[0] for row in rows]
+    assert scores["accuracy"] == pytest.approx(np.average(hits, weights=weights))
     right = shares[np.arange(len(truth)), truth.map({"9": 0, "10": 1, "low": 2})]
-    assert_allclose(scores["log_loss"], -np.log(right).mean(), rtol=1e-4)
+    assert_allclose(scores["log_loss"], np.average(-np.log(right), weights=weights), rtol=1e-4)
     assert main(["show", path, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["estimator"] == "TabularClassifier" and facts["classes"] == ["9", "10", "low"]

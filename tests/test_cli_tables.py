@@ -98,7 +98,7 @@ def test_other_order_other_columns_and_no_label_predict_the_same(trained, tmp_pa
     other = write(tmp_path / "other.tsv", table, "\t")
     rows, said = predicted(capsys, model, other)
     assert rows == predicted(capsys, model, data)[0]
-    assert "2 columns that the model does not know are ignored: 'pay', 'x'" in said
+    assert "1 column that the model does not know is ignored: 'x'" in said
 
 
 def test_standard_input_and_output_files(trained, tmp_path, capsys, monkeypatch):
@@ -636,3 +636,23 @@ def test_probabilities_are_written_with_all_digits_of_float32(trained, capsys, m
     rows, _ = predicted(capsys, model, data, "--proba")
     written = np.array([row[1:] for row in rows[1:]], np.float32)
     assert (written == shares).all() and rows[3][1:] == ["0.333333343", "0.666666687"]
+
+
+@pytest.mark.parametrize("form", ["1h {}m", "2024-01-01 10:{}", "10:{}:00", "1{}", "c{}", "yes"])
+@pytest.mark.parametrize("more", [[], ["--tabular", "--members", "1"]])
+def test_missing_values_are_new_only_where_the_training_had_none(form, more, tmp_path, capsys):
+    cells = [form.format(10 + row % 30) if row % 9 else "" for row in range(120)]
+    if form == "yes":
+        cells = [cell and ("yes" if row % 2 else "no") for row, cell in enumerate(cells)]
+    table = [["t", "x", "y"], *[[cell, row % 5, 0.1 * row] for row, cell in enumerate(cells)]]
+    data, model = write(tmp_path / "data.csv", table), str(tmp_path / "model.safetensors")
+    options = [*more, "--target", "numpy", "--epochs", "1", "--keep", "t", "--out", model]
+    assert main(["train", data, "--label", "y", *options]) == 0
+    assert main(["evaluate", model, data]) == 0
+    assert main(["predict", model, data]) == 0
+    said = capsys.readouterr().err
+    assert "values missing" in said and "had one in all rows" not in said
+    whole = write(tmp_path / "whole.csv", [row for row in table if row[0]])
+    assert main(["train", whole, "--label", "y", *options]) == 0
+    assert main(["predict", model, data]) == 0
+    assert "column 't' has no value in 14 rows, and had one in all rows" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.cli.data import called, read_blocks
-from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled
+from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled, weights_of
 from fastnn.errors import InvalidInput
 from fastnn.tabular.met import Met
 from fastnn.tabular.table import Matrix, Table, counted, in_file
@@ -23,6 +23,9 @@ class Blocks:
     ----------
     rows
         How many.
+    weighted
+        Whether they count by the column of weights of the training, which those to evaluate may
+        lack.
     """
 
     def __init__(self, model: Described, options: argparse.Namespace) -> None:
@@ -31,6 +34,7 @@ class Blocks:
         self._said: list[str] = []  # of how they were read
         self._absent: Counter[str] = Counter()  # texts that stand for no label
         self._new: Counter[str] = Counter()  # labels that the model does not know
+        self.weighted = bool(model.plan.weight)
         self._spelt: list[str] = []  # an example of labels that are written otherwise
 
     def __iter__(self) -> Iterator[Table | Matrix]:
@@ -73,6 +77,28 @@ class Blocks:
         self._new += new
         self._spelt = self._spelt or spelt
         return data, targets
+
+    def weights(self, data: Table | Matrix) -> np.ndarray | None:
+        """Return the weights of a block; None where its rows count alike.
+
+        Raises
+        ------
+        InvalidInput
+            One that is no number, or negative.
+        """
+        name = self._model.plan.weight
+        if not self.weighted:
+            return None
+        if isinstance(data, Matrix) or name not in data.columns:
+            self.weighted = False
+            self._said.append(
+                f"warning: {called(self._options.data)} has no column {name!r}, the weights of the "
+                "training: rows count alike"
+            )
+            return None
+        with in_file(data.places):
+            found: np.ndarray = weights_of(data, name, self._options.decimal)
+        return found
 
     def remarks(self) -> list[str]:
         """Return what there is to say of all of them."""

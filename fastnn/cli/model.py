@@ -6,6 +6,7 @@ A `TableModel` is one network, of ``fastnn train``; a `PopulationModel` is an es
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -19,6 +20,7 @@ from fastnn.tabular import preparation as preparations
 from fastnn.tabular.label import Label, missing_in, numbers_of, texts_of_missing, why_missing
 from fastnn.tabular.met import Met
 from fastnn.tabular.preparation import Columns, Preparation, Scaled
+from fastnn.tabular.rules import DateRule, DurationRule, Rule
 from fastnn.tabular.table import Matrix, Table, WrongCell, cell, counted, in_file, listed
 from fastnn.targets.selection import is_cuda
 from fastnn.training import scores
@@ -50,6 +52,9 @@ class Plan:
         Which shares of the rows were left out, and the seed that chose them.
     weight
         The column of weights, "" for none.
+    labels
+        What `digest_of` gives for the labels, by which a training that goes on knows its rows; ""
+        where nobody has kept it.
     """
 
     columns: tuple[str, ...]
@@ -59,6 +64,20 @@ class Plan:
     test: float
     seed: int
     weight: str = ""
+    labels: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as `json` can write it."""
+        found = {**vars(self), "columns": list(self.columns)}
+        if not self.labels:
+            del found["labels"]
+        return found
+
+
+def digest_of(targets: np.ndarray) -> str:
+    """Return a digest of targets (rows,) in their order, the same whatever file they are from."""
+    plain = targets + 0.0  # without -0.0
+    return hashlib.blake2b(plain.astype("<f8").data, digest_size=16).hexdigest()
 
 
 class Described(ABC):
@@ -74,7 +93,7 @@ class Described(ABC):
             "format": FORMAT,
             "features": self.preparation.to_plain(),
             "label": self.label.to_plain(),
-            "plan": {**vars(self.plan), "columns": list(self.plan.columns)},
+            "plan": self.plan.to_plain(),
         }
 
     @property
@@ -119,7 +138,11 @@ class Described(ABC):
 
     @abstractmethod
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
 
@@ -216,12 +239,11 @@ class Described(ABC):
         return Matrix(X, y, scaled.first, data.places, self.label.name)
 
     def _known(self, data: Table | Matrix) -> Any:
-        """Return the columns of data that may be features."""
+        """Return the columns of data that are features, or that the training did not have."""
         if not isinstance(data, Table):
             return data
-        weight = [self.plan.weight] if self.plan.weight else []  # a column may have the name ""
-        dropped = self.preparation.dropped
-        return data.without([self.label.name, *weight, *dropped])
+        features = self.preparation.names if isinstance(self.preparation, Columns) else ()
+        return data.without({self.label.name, *self.plan.columns}.difference(features))
 
     def labels(self, data: Table | Matrix) -> np.ndarray | None:
         """Return the label of data as the file has it; None where it has none."""
@@ -322,10 +344,14 @@ class TableModel(Described):
         return _digits(self.trainer.problem.dtype.itemsize, self.label.mean, self.label.scale)
 
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return measured_of(self.trainer.problem, outputs, targets, metrics=metrics)
+        return measured_of(self.trainer.problem, outputs, targets, weights, metrics)
 
 
 @dataclass
@@ -407,10 +433,14 @@ class PopulationModel(Described):
         return _digits(4, self.label.mean, self.label.scale)
 
     def measured(
-        self, outputs: np.ndarray, targets: np.ndarray, metrics: Metrics
+        self,
+        outputs: np.ndarray,
+        targets: np.ndarray,
+        metrics: Metrics,
+        weights: np.ndarray | None = None,
     ) -> dict[str, float]:
         """Return metrics of classes, all of which the model knows."""
-        return self.estimator.measured(outputs, self._order()[targets], metrics)
+        return self.estimator.measured(outputs, self._order()[targets], metrics, weights)
 
 
 def _digits(itemsize: int, mean: float, scale: float) -> int:
@@ -431,7 +461,8 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
         what = "column that the model does not know is"
         many = "columns that the model does not know are"
         said.append(f"{counted(len(met.ignored), what, many)} ignored: {listed(met.ignored)}")
-    names = preparation.names if isinstance(preparation, Columns) else ()
+    rules = preparation.rules if isinstance(preparation, Columns) else ()
+    names = [rule.name for rule in rules]
     for name in filter(met.unknown.__contains__, names):
         words = met.unknown[name]
         said.append(
@@ -439,11 +470,7 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
             f"the model does not know, in {counted(words.total(), 'row')} of {rows}: "
             f"{listed([word for word, _ in words.most_common()], 5)}; they count as none"
         )
-    flagged = {
-        rule.name
-        for rule in (preparation.rules if isinstance(preparation, Columns) else ())
-        if getattr(rule, "flag", False) or getattr(getattr(rule, "days", None), "flag", False)
-    }
+    flagged = {rule.name for rule in rules if _is_flagged(rule)}
     for name in filter(met.missing.__contains__, names):
         if name not in flagged:
             said.append(
@@ -451,6 +478,15 @@ def remarks(met: Met, preparation: Preparation, rows: int) -> list[str]:
                 "in all rows of the training: it counts as the median there, or as no category"
             )
     return said
+
+
+def _is_flagged(rule: Rule) -> bool:
+    """Return whether a rule has a feature for missing values, as the training had some."""
+    if isinstance(rule, DateRule):
+        return rule.days.flag
+    if isinstance(rule, DurationRule):
+        return rule.seconds.flag
+    return rule.flag
 
 
 def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[str]]:
@@ -461,6 +497,20 @@ def labelled(data: Table | Matrix, label: str) -> tuple[Table | Matrix, Counter[
     if not absent.any():
         return data, Counter()
     return data.take(~absent), texts_of_missing(values, absent)
+
+
+def weights_of(data: Any, name: str, decimal: str) -> np.ndarray:
+    """Return the weights in a column, or raise `WrongCell` where one is none."""
+    weights, row = numbers_of(data.columns[name], decimal)
+    wrong = ~(weights >= 0)
+    if row is None and wrong.any():
+        row = int(np.argmax(wrong))
+    if row is not None:
+        raise WrongCell(
+            row,
+            f"column {name!r}: {cell(data.columns[name][row])} where a weight of at least 0 is due",
+        )
+    return weights
 
 
 def said_of_unlabelled(absent: Counter[str]) -> str:
@@ -504,8 +554,10 @@ def _described(values: Any, path: str, loader: str) -> tuple[Preparation, Label,
 def _plan(values: Any) -> Plan:
     kinds = {
         "columns": list, "numbered": bool, "rows": int, "validation": float, "test": float,
-        "seed": int, "weight": str,
+        "seed": int, "weight": str, "labels": str,
     }  # fmt: skip
+    if isinstance(values, dict):
+        values = {"labels": "", **values}  # which older files lack
     if not isinstance(values, dict) or values.keys() != kinds.keys():
         raise CorruptFile("its plan is incomplete")
     if any(type(values[name]) is not kind for name, kind in kinds.items()):

@@ -50,7 +50,9 @@ def add(commands: Any) -> None:
         "evaluate",
         help="measure a model on a table with labels",
         description="Compare a model's predictions with the labels of a table: accuracy, AUC, log "
-        "loss and the confusion of classes; or RMSE, MAE and R2 of numbers.",
+        "loss and the confusion of classes; or RMSE, MAE and R2 of numbers. Where the model was "
+        "trained with --weight and the table has that column, rows count by it, but for the "
+        "confusion, which counts rows.",
         example="fastnn evaluate model.safetensors test.csv",
     )
     _add_model(parser, "the table to measure on")
@@ -178,27 +180,39 @@ def evaluate(options: argparse.Namespace) -> int:
     from fastnn.cli.scores import NAMES, confusion, scores, value_text
 
     model, blocks = _loaded(options)
-    parts: tuple[list[Any], list[Any]] = [], []
+    from fastnn.cli.rows import weighted_by
+
+    parts: tuple[list[Any], list[Any], list[Any]] = [], [], []
     for data in blocks:
         data, answers = blocks.labelled(data)
         if data.rows:
             parts[0].append(blocks.outputs(data))
             parts[1].append(answers)
+            parts[2].append(blocks.weights(data))
     if not blocks.rows:
         raise InvalidInput(
             f"{called(options.data)}: the label {model.label.name!r} is missing in all rows"
         )
-    outputs, targets = map(all_of, parts)
+    outputs, targets = map(all_of, parts[:2])
+    weights = all_of(parts[2]) if blocks.weighted else None
     say_all(blocks.remarks(), options.quiet)
-    found = scores(model, outputs, targets)
+    column = model.plan.weight if blocks.weighted else ""
+    if weights is not None and not weights.any():
+        raise InvalidInput(
+            f"{called(options.data)}: column {column!r}, the weights, is 0 in all rows with a "
+            "label, of which there is no mean; leave the column out to count rows alike"
+        )
+    found = scores(model, outputs, targets, weights)
     if options.json:
         report: dict[str, Any] = {"rows": blocks.rows, "task": model.label.task, **found}
+        if column:
+            report["weights"] = column
         if model.label.classes:
             table = confusion(model, model.places(outputs), targets)
             report |= {"classes": list(model.label.classes), "confusion": table.tolist()}
         screen.answer(json.dumps(report, indent=2))
         return 0
-    rows = [("rows", str(blocks.rows))]
+    rows = [("rows", str(blocks.rows)), *weighted_by(column)]
     rows += [(NAMES[each], value_text(each, value)) for each, value in found.items()]
     for line in screen.rows_of(rows):
         screen.answer(line)

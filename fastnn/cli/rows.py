@@ -65,7 +65,7 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     """
     import numpy as np
 
-    from fastnn.cli.model import Plan, labelled, said_of_unlabelled
+    from fastnn.cli.model import Plan, digest_of, labelled, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.label import Label
     from fastnn.tabular.table import Matrix, counted, in_file
@@ -119,7 +119,8 @@ def prepare(options: argparse.Namespace, said: list[str], tabular: bool = False)
     said += said_of_label(told, values, options.decimal, task)
     said += said_of_parts(parts, validation, test)
     said += features.describe() + more
-    plan = Plan(columns, numbered, data.rows, validation, test, seed, weight)
+    labels = "" if tabular else digest_of(targets)  # a population does not go on
+    plan = Plan(columns, numbered, data.rows, validation, test, seed, weight, labels)
     return Prepared(data, told, features, plan, targets, rows)
 
 
@@ -145,11 +146,23 @@ def inputs_of(
     inputs = data.without([label, *([weight] if weight else []), *given["drop"]])
     if not inputs.columns:
         why = "--drop names all of them" if given["drop"] else "the label is the only one"
-        raise InvalidInput(f"no column is left to learn from: {why}")
+        raise InvalidInput(f"no column is left to learn from: {why}{_blanks_in(data)}")
     return inputs, preparation.Choices(
         given["category"], given["number"], given["keep"], options.decimal,
         bool(options.day_first), RARE if tabular else preparation.Choices.rare, given["duration"],
     )  # fmt: skip
+
+
+def _blanks_in(data: Table) -> str:
+    """Return what to do about blanks between the values of a table of one column; "" for none."""
+    if len(data.columns) != 1:
+        return ""
+    ((name, values),) = data.columns.items()
+    cells = values[:50].tolist() if values.dtype == object else []
+    texts = [each for each in (name, *cells) if each]
+    if not any(len(text.split()) > 1 for text in texts):
+        return ""
+    return "; if blanks are between values, pass --delimiter ' '"
 
 
 class Parts:
@@ -158,6 +171,7 @@ class Parts:
     def __init__(self, model: Described, data: Table | Matrix, options: Any, said: list[str]):
         import numpy as np
 
+        from fastnn.cli.model import weights_of
         from fastnn.tabular.table import in_file
 
         self.weights: np.ndarray | None = None
@@ -181,7 +195,7 @@ class Parts:
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
-        check_weights(plan.weight, self.weights, self.train, self.validation)
+        check_weights(plan.weight, self.weights, self.train, self.validation, self.test)
 
     def of(self, rows: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray | None]:
         """Return features, targets and weights of some of them."""
@@ -349,32 +363,18 @@ def _check_roles(given: dict[str, list[str]]) -> None:
             )
 
 
-def weights_of(data: Any, name: str, decimal: str) -> Any:
-    """Return the weights in a column, or raise `WrongCell` where one is none."""
-    import numpy as np
-
-    from fastnn.tabular.label import numbers_of
-    from fastnn.tabular.table import WrongCell, cell
-
-    weights, row = numbers_of(data.columns[name], decimal)
-    wrong = ~(weights >= 0)
-    if row is None and wrong.any():
-        row = int(np.argmax(wrong))
-    if row is not None:
-        raise WrongCell(
-            row,
-            f"column {name!r}: {cell(data.columns[name][row])} where a weight of at least 0 is due",
-        )
-    return weights
-
-
 def check_weights(
-    name: str, weights: np.ndarray | None, train: np.ndarray, validation: np.ndarray
+    name: str,
+    weights: np.ndarray | None,
+    train: np.ndarray,
+    validation: np.ndarray,
+    test: np.ndarray,
 ) -> None:
     """Raise `InvalidInput` where all rows of a part have weight 0, of which there is no mean."""
     from fastnn.tabular.table import counted
 
-    for what, rows in (("train on", train), ("validate with", validation)):
+    parts = (("train on", train), ("validate with", validation), ("test with", test))
+    for what, rows in parts:
         if weights is not None and len(rows) and not weights[rows].any():
             raise InvalidInput(
                 f"--weight: column {name!r} is 0 in each of {counted(len(rows), 'row')} to {what}; "
@@ -439,11 +439,17 @@ def scored(model: Described, data: Any) -> list[tuple[str, str]]:
     rows = []
     for name, part in (parts or {"training": data.train}).items():
         X, measured = data.features(part)
-        found = scores(model, model.outputs(X), data.targets[measured])
+        weights = None if data.weights is None else data.weights[measured]
+        found = scores(model, model.outputs(X), data.targets[measured], weights)
         some = counted(len(part), "row")
         some = some if len(measured) == len(part) else f"{len(measured)} of {some}"
         rows.append((name, f"{some}: {short(found)}"))
-    return rows
+    return rows + weighted_by(model.plan.weight)
+
+
+def weighted_by(name: str) -> list[tuple[str, str]]:
+    """Return the line that names the column by which rows count; none where they count alike."""
+    return [("weights", f"of column {name!r}")] if name else []
 
 
 def file_row(out: str) -> tuple[str, str]:

@@ -19,28 +19,38 @@ NAMES = {
 }
 
 
-def scores(model: Described, outputs: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+def scores(
+    model: Described, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, float]:
     """Return the scores of a model by its outputs and the targets.
+
+    Weights (rows,), of which one is above 0, count as `sample_weight` of scikit-learn's metrics;
+    None: rows count alike.
 
     Classes: "accuracy", of which rows of a class that the model does not know (target -1) are
     wrong; and of all others "auc", where each class is there, and "log_loss", where the network
     gives probabilities. Numbers: "rmse", "mae", and "r2" where the targets differ, in the units of
     the data.
     """
+    if weights is not None:
+        weights = weights / weights.max()
+        there = weights >= np.finfo(np.float32).tiny  # others are nothing beside the largest
+        outputs, targets, weights = outputs[there], targets[there], weights[there]
     if not model.label.classes:
         # Divided by a power of 2, which rounds nothing, so that no square over- or underflows.
         unit = int(np.frexp(np.abs(targets).max())[1])
         y = np.ldexp(targets, -unit)
         error = np.ldexp(model.numbers(outputs), -unit) - y
-        squares = float(np.mean(error**2))
+        squares = float(np.average(error**2, weights=weights))
         found = {
             "rmse": float(np.ldexp(np.sqrt(squares), unit)),
-            "mae": float(np.ldexp(np.mean(np.abs(error)), unit)),
+            "mae": float(np.ldexp(np.average(np.abs(error), weights=weights), unit)),
         }
-        spread = float(np.mean((y - y.mean()) ** 2))
+        mean = np.average(y, weights=weights)
+        spread = float(np.average((y - mean) ** 2, weights=weights))
         return found | ({"r2": 1 - squares / spread} if spread > 0 else {})
     right = model.places(outputs) == targets
-    found = {"accuracy": float(right.mean())}
+    found = {"accuracy": float(np.average(right, weights=weights))}
     known = targets >= 0
     if not known.any():
         return found
@@ -50,7 +60,8 @@ def scores(model: Described, outputs: np.ndarray, targets: np.ndarray) -> dict[s
     if not model.unlikely:
         metrics.append("log_loss")
     if metrics:
-        values = model.measured(outputs[known], targets[known], metrics)
+        some = None if weights is None else weights[known]
+        values = model.measured(outputs[known], targets[known], metrics, some)
         found |= {name: values[name] for name in metrics}
     return found
 

@@ -92,6 +92,8 @@ def _of_table(model: Any) -> dict[str, Any]:
     if not isinstance(model, PopulationModel):
         found["features"] = preparation.width
     found["rows"] = plan.rows
+    if plan.weight:
+        found["weights"] = plan.weight
     shares = {"validation": plan.validation, "test": plan.test}
     left_out = {name: f"{share:.0%}" for name, share in shares.items() if share}
     return found | ({"left_out": left_out} if left_out else {})

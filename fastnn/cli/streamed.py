@@ -22,7 +22,6 @@ from fastnn.cli.rows import (
     shares,
     split,
     weight_in,
-    weights_of,
 )
 from fastnn.errors import FastnnError, InvalidInput
 
@@ -139,7 +138,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
     """Return what is known of the rows before a model is made; as `fastnn.cli.rows.prepare`."""
     import numpy as np
 
-    from fastnn.cli.model import Plan, said_of_unlabelled
+    from fastnn.cli.model import Plan, digest_of, said_of_unlabelled
     from fastnn.tabular import preparation
     from fastnn.tabular.files.parquet import table_of
     from fastnn.tabular.label import Label, missing_in, texts_of_missing
@@ -187,7 +186,8 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
             "train on, from all over the files"
         )
     said += features.describe() + more
-    plan = Plan(tuple(first.columns), False, len(rows), validation, test, seed, weight)
+    names, digest = tuple(first.columns), digest_of(targets)
+    plan = Plan(names, False, len(rows), validation, test, seed, weight, digest)
     return Prepared(Table({}, len(rows), False, rows), told, features, plan, targets, len(parts[0]))
 
 
@@ -224,7 +224,7 @@ class StreamedParts:
     ) -> None:
         import numpy as np
 
-        from fastnn.cli.model import remarks
+        from fastnn.cli.model import remarks, weights_of
         from fastnn.tabular.label import missing_in
         from fastnn.tabular.preparation import Columns
         from fastnn.tabular.table import Table, in_file, listed
@@ -258,7 +258,7 @@ class StreamedParts:
         self.train, self.validation, self.test = split(
             groups, plan.validation, plan.test, plan.seed
         )
-        check_weights(plan.weight, self.weights, self.train, self.validation)
+        check_weights(plan.weight, self.weights, self.train, self.validation, self.test)
         self._training = self._prepared(self.train)
         _check_groups(self._training, source)
         source.let_go()

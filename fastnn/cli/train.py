@@ -57,7 +57,11 @@ def add(commands: Any) -> None:
         default=None,
         help="read 01/02/2024 as a day in February where all dates of a column could be either",
     )
-    columns.add_argument("--weight", metavar="COLUMN", help="how much a row counts, at least 0")
+    columns.add_argument(
+        "--weight",
+        metavar="COLUMN",
+        help="how much a row counts, at least 0: in the training, and in all scores",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--hidden",
@@ -86,7 +90,11 @@ def add(commands: Any) -> None:
     )
     how.add_argument("--batch", type=int, metavar="N", help="rows a step; default: by the rows")
     how.add_argument(
-        "--epochs", type=int, metavar="N", help="passes over the rows; default: by both"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the rows; default: by both. With --resume: so many more, unless it is "
+        "the number of a training that was interrupted, which is then ended; default: its rest",
     )
     how.add_argument(
         "--l1", type=float, metavar="L", help="penalty on sizes of weights (default 0)"
@@ -153,8 +161,8 @@ def add(commands: Any) -> None:
     files.add_argument(
         "--resume",
         metavar="PATH",
-        help="go on from a model or a checkpoint, on the same DATA; all but --epochs, --rate, "
-        "--patience, --target and --threads stays as it was",
+        help="go on from a model or a checkpoint, on the same DATA in the same order; all but "
+        "--epochs, --rate, --patience, --target and --threads stays as it was",
     )
     files.add_argument("--quiet", action="store_true", help="print errors and results only")
     parser.set_defaults(run=run, parser=parser)
@@ -335,7 +343,7 @@ def _go_on(
     options: argparse.Namespace, source: Source | None, said: list[str]
 ) -> tuple[TableModel, Parts | StreamedParts]:
     """Return the model of a file, and the same rows for it."""
-    from fastnn.cli.model import TableModel
+    from fastnn.cli.model import TableModel, digest_of
     from fastnn.cli.resume import check_same
     from fastnn.tabular.table import counted
     from fastnn.training.trainer import Trainer
@@ -359,22 +367,34 @@ def _go_on(
             f"warning: the data have {rows} rows with a label, but those of the training had "
             f"{model.plan.rows}; other rows are left out to validate and test than before"
         )
+    elif model.plan.labels not in ("", digest_of(parts.targets)):
+        said.append(
+            "warning: the labels of the data are not those of the training, row by row: where rows "
+            "are others, or in another order, some that were trained on are left out to validate "
+            "and test"
+        )
     epochs = trainer.remaining if options.epochs is None else options.epochs
     if options.epochs is None and not epochs:
         raise InvalidInput(
             f"{options.resume} has done all of its {trainer.epoch} epochs; pass --epochs to do more"
         )
+    total = trainer.epoch + trainer.remaining
+    same = bool(trainer.remaining) and options.epochs == total
+    if same:  # as the training was begun, which is to be ended
+        epochs = trainer.remaining
+    rate = trainer.problem.optimizer.learning_rate
+    highest = settings.highest_rate(rate)
+    ends = epochs > trainer.remaining
     if options.rate is not None:
-        trainer.set(learning_rate=options.rate)
-    elif options.epochs is not None and epochs > trainer.remaining:
-        highest = settings.highest_rate(trainer.problem.optimizer.learning_rate)
-        if highest is not None:
-            rate = highest / 10
-            trainer.set(learning_rate=rate)
-            end = "has come to its end" if not trainer.remaining else "ends before these epochs"
-            said.append(f"the rate of the model {end}: {rate:g} from now on, or --rate")
+        if ends or options.rate != (rate if highest is None else highest):
+            trainer.set(learning_rate=options.rate)
+    elif ends and highest is not None:
+        trainer.set(learning_rate=highest / 10)
+        end = "has come to its end" if not trainer.remaining else "ends before these epochs"
+        said.append(f"the rate of the model {end}: {highest / 10:g} from now on, or --rate")
     options.epochs = epochs
-    said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}")
+    of = f", {total} in all as before" if same else ""
+    said.append(f"goes on after epoch {trainer.epoch}: {counted(epochs, 'more epoch')}{of}")
     return model, parts
 
 

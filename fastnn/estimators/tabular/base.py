@@ -389,9 +389,15 @@ class TabularEstimator(BaseEstimator):
         """Return what members read of coded rows, by name."""
         return {name: encoding.apply(coded) for name, encoding in self._encodings.items()}
 
-    def measured(self, mean: np.ndarray, places: np.ndarray, metrics: Metrics) -> dict[str, float]:
+    def measured(
+        self,
+        mean: np.ndarray,
+        places: np.ndarray,
+        metrics: Metrics,
+        sample_weight: np.ndarray | None = None,
+    ) -> dict[str, float]:
         """Return loss, accuracy and metrics of what `mean` gives, and places of classes (m,)."""
-        return self.ensemble_.measured(mean, places, metrics=metrics)
+        return self.ensemble_.measured(mean, places, sample_weight, metrics=metrics)
 
     def mean(self, X: Any) -> np.ndarray:
         """Return for X what `measured` takes, as `fastnn.Ensemble.mean` gives it."""

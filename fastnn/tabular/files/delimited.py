@@ -62,7 +62,7 @@ def blocks_of_text(
     """Yield the table of some text, as `read_delimited`, at once or some rows after another.
 
     So many as have so many cells, or `most` letters, about; `said` has what is to be said before
-    the first block.
+    the first block, and of empty lines after the last.
     """
     name, chunks = source.name, _decoded(source, reading.encoding)
     sample = ""
@@ -78,6 +78,12 @@ def blocks_of_text(
     rows = lines.take(None if cells is None else _FIRST_ROWS)
     if separator:
         rows = [*rows[1:], *lines.take(1)]
+    if lines.wide:
+        rows = [(line, row) for line, row in rows if not _is_empty(row)]
+    unnamed = reading.header is False or reading.names is not None or reading.fits is not None
+    if reading.header or not unnamed:  # a name is somewhere below
+        while rows and _is_empty(rows[0][1]):
+            rows = [*rows[1:], *lines.take(1)]
     if comments := _take_comments(rows, lines):
         said.append(f"{counted(comments, 'line')} of comment before the table left out")
     if not rows:
@@ -85,6 +91,8 @@ def blocks_of_text(
     first_line, first = rows[0]
     spare = 0  # cells after those with a name, which rows that have not been read may have
     header = reading.header
+    if header is None and _is_empty(first):
+        header = False
     if header is None:
         many = compared(len(first))
 
@@ -147,6 +155,11 @@ def blocks_of_text(
         yield Table(_columns(names, rows), len(rows), numbered, begin + np.arange(len(rows)))
         begin += len(rows)
         rows = ahead or ([] if cells is None else lines.take(1))
+    if lines.empty and not lines.wide:
+        said.append(
+            f"{counted(lines.empty, 'empty line')} left out, which are no rows; in a table of one "
+            'column, a missing value is "" or NA'
+        )
 
 
 def _take_comments(rows: list[tuple[int, list[str]]], lines: _Rows) -> int:
@@ -200,11 +213,16 @@ def _decoded(source: Source, encoding: str) -> Iterator[str]:
             encoding = other
             break
     else:
-        if encoding == "utf-8":
+        if encoding.lower().replace("_", "-") in ("utf-8", "utf-16"):
             encoding = _unmarked(start) or encoding
     try:
         io.TextIOWrapper(io.BytesIO(), encoding)  # which knows what is an encoding of text
         decoder = codecs.getincrementaldecoder(encoding)()
+    except (LookupError, UnicodeError):  # the second of names that are none
+        raise InvalidInput(
+            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
+        ) from None
+    try:
         before = lines = 0  # line ends in bytes, and in text
         content = b" "
         while content:
@@ -224,9 +242,9 @@ def _decoded(source: Source, encoding: str) -> Iterator[str]:
                 raise InvalidInput(f"{name}, line {line}: a NUL byte; this is no text, or damaged")
             lines += text.count("\n")
             yield text
-    except (LookupError, UnicodeError):  # the second of names that are none, and of idna
+    except UnicodeError as error:  # of no byte alone, such as a mark that is not there
         raise InvalidInput(
-            f"--encoding: there is no encoding {shown(encoding)}; try utf-8, latin-1 or cp1252"
+            f"{name} is not {encoding} ({error}); leave --encoding out, or pass that of the file"
         ) from None
 
 
@@ -255,13 +273,34 @@ def _lines(chunks: Iterable[str]) -> Iterator[str]:
 
 
 class _Rows:
-    """The lines of some text that are not blank, each with its number."""
+    """The lines of some text that are not blank, each with its number.
+
+    A line of quotation marks alone is the missing value of a table of one column, as pandas and
+    Python's csv write it; where a line has more cells, it is blank, too.
+
+    Attributes
+    ----------
+    wide
+        Whether a line had more cells than one.
+    empty
+        How many lines between others were blank.
+    """
 
     def __init__(self, name: str, chunks: Iterable[str], delimiter: str, letters: int) -> None:
         self._name, self._begun, self._most, self._letters = name, 1, letters, 0
+        self.wide, self.empty = False, 0
+        self._begins, self._waiting, self._line = True, 0, ""
         self._lines = csv.reader(
-            _lines(self._counted(chunks)), delimiter=delimiter, skipinitialspace=True, strict=True
+            self._last(_lines(self._counted(chunks))),
+            delimiter=delimiter,
+            skipinitialspace=True,
+            strict=True,
         )
+
+    def _last(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield the lines, and keep the last one, whose quotation marks its cells do not have."""
+        for self._line in lines:
+            yield self._line
 
     def _counted(self, chunks: Iterable[str]) -> Iterator[str]:
         for chunk in chunks:
@@ -278,7 +317,12 @@ class _Rows:
                 row = next(self._lines, None)
                 if row is None:
                     break
-                if row and (len(row) > 1 or row[0].strip()):
+                self.wide = self.wide or len(row) > 1
+                if self._is_blank(row):
+                    self._waiting += not self._begins
+                else:
+                    self.empty += self._waiting
+                    self._begins, self._waiting = False, 0
                     found.append((self._begun, row))
                 self._begun = self._lines.line_num + 1
         except csv.Error as error:
@@ -289,6 +333,14 @@ class _Rows:
         finally:
             csv.field_size_limit(limit)
         return found
+
+    def _is_blank(self, row: list[str]) -> bool:
+        return not row or (_is_empty(row) and (self.wide or '"' not in self._line))
+
+
+def _is_empty(row: list[str]) -> bool:
+    """Return whether a row has one cell, and nothing in it."""
+    return len(row) == 1 and not row[0].strip()
 
 
 def _delimiter(name: str, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,8 +184,7 @@ def column_of(values: Any) -> np.ndarray | None:
     if types.is_floating(kind):
         return np.asarray(values, np.float64)
     if types.is_decimal(kind):
-        found = [np.nan if each is None else float(each) for each in values.to_pylist()]
-        return np.array(found, np.float64)
+        return _of_decimals(values.to_pylist())
     if types.is_date(kind) or types.is_timestamp(kind):
         try:
             stamps = values.cast(arrow.timestamp("us"), safe=False).to_pylist()
@@ -212,3 +212,27 @@ def column_of(values: Any) -> np.ndarray | None:
         words[:-1], words[-1] = coded.dictionary.to_pylist(), None
         return words[np.asarray(coded.indices.fill_null(len(coded.dictionary)))]
     return None
+
+
+def _of_decimals(cells: list[Decimal | None]) -> np.ndarray:
+    """Return decimals as float64, NaN where one is missing, or as text and None.
+
+    They are text where one is as large as whole numbers that float64 does not hold, as `exact` has
+    these, or where two that differ would be the same.
+    """
+    there = set(cells) - {None}
+    numbers = {each: float(each) for each in there if each is not None}
+    if len({*numbers.values()}) == len(there) and all(
+        abs(number) < 2.0**53 for number in numbers.values()
+    ):
+        return np.array([np.nan if each is None else numbers[each] for each in cells], np.float64)
+    words = {each: _digits(each) for each in there if each is not None}
+    texts = np.empty(len(cells), object)
+    texts[:] = [None if each is None else words[each] for each in cells]
+    return texts
+
+
+def _digits(value: Decimal) -> str:
+    """Return all digits of a decimal, and none of the zeros that its type has after them."""
+    whole = int(value)
+    return str(whole) if whole == value else format(value, "f").rstrip("0")

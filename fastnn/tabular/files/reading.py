@@ -136,7 +136,8 @@ def read_in_blocks(path: str, reading: Reading, said: list[str]) -> Iterator[Tab
     Parameters
     ----------
     said
-        What is to be said of how it was read is added to it, before the first block.
+        What is to be said of how it was read is added to it, before the first block; of empty lines
+        in a table of one column, after the last.
     """
     files = files_of(path)
     if files is not None and reading.form in (None, _FORM_OF[files[0][1]]):

@@ -33,6 +33,11 @@ def read_svmlight(name: str, content: bytes) -> tuple[Matrix, list[str]]:
             continue
         if ":" in words[0]:
             raise InvalidInput(f"{name}, line {line}: begins with {words[0]!r}, not with a label")
+        if "," in words[0]:
+            raise InvalidInput(
+                f"{name}, line {line}: {shown(words[0]):.60} are several labels, of which a model "
+                "learns one; write a file with one label a row for each"
+            )
         labels.append(words[0])
         entries = {}
         for word in words[1:]:
