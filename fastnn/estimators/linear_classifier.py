@@ -17,6 +17,7 @@ from fastnn.estimators.label_losses import check_compared, is_user_defined, thre
 from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
 from fastnn.estimators.linear import LinearModel
 from fastnn.estimators.linear_outputs import largest
+from fastnn.estimators.linear_start import checked_start
 from fastnn.estimators.one_by_one import fit_each, go_on_from, mean_losses
 from fastnn.estimators.scoring import accuracy
 from fastnn.estimators.weights import given_weights, refuse_balanced
@@ -98,7 +99,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
         self._check_loss()
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
+        start = checked_start(coef_init, intercept_init, X.shape[1], self._outputs(), float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @fitting

@@ -21,6 +21,7 @@ from fastnn.estimators.linear import LinearModel, LinearRate, Penalty
 from fastnn.estimators.linear_classifier import LinearClassifier
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLoss, losses_of
 from fastnn.estimators.linear_outputs import refuse_overflow
+from fastnn.estimators.linear_start import checked_start
 from fastnn.estimators.scoring import r2
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
@@ -265,7 +266,8 @@ class SGDRegressor(ScoredNumbers, LinearModel):
     does it, so that unscaled data end in numbers of no use; "huber", "epsilon_insensitive",
     "squared_epsilon_insensitive", and any loss of a `Trainer` for numbers or counts, a `Huber` or
     its like among them, in units of y or, with `standardize`, of standardized y. `coef_` is
-    (features,).
+    (features,). On rows to validate on that have no R^2, one row or all of one number, scores are
+    NaN, by which `early_stopping` ends no fit, and of which it warns.
 
     >>> from fastnn import SGDRegressor
     >>> X = [[100.0], [200.0], [300.0], [400.0]]
@@ -399,7 +401,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         if going_on:
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
+        start = checked_start(coef_init, intercept_init, X.shape[1], 1, float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @fitting
