@@ -44,6 +44,7 @@ from fastnn.estimators.base import (
 )
 from fastnn.estimators.description import PowerScaling
 from fastnn.estimators.files import opened, window_of
+from fastnn.estimators.finite_weights import refuse_not_finite
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
 from fastnn.estimators.monitor import Lines, Monitor
@@ -67,6 +68,7 @@ from fastnn.rules.table import loss_row
 from fastnn.schedules import InverseScaling
 from fastnn.training.callbacks import watches_validation
 from fastnn.training.learning_check import warn
+from fastnn.training.scores import is_finite
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -479,7 +481,10 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
-        return refuse_overflow(outputs_of(self._check_X(X), self.coef_, self.intercept_))
+        outputs = outputs_of(self._check_X(X), self.coef_, self.intercept_)
+        if not is_finite(outputs):
+            self._columns()
+        return refuse_overflow(outputs)
 
     def _score_on(self, rows: Rows) -> Callable[[Any], float]:
         """Return what gives the score of a trainer on some rows; larger is better, NaN is none."""
@@ -538,8 +543,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         return np.ascontiguousarray(W.T), b
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return W (features, outputs) and b (outputs,) of coef_ and intercept_ as they are now."""
+        """Return W (features, outputs) and b (outputs,) of coef_ and intercept_ as they are now.
+
+        Raises
+        ------
+        InvalidInput
+            One of them is not finite.
+        """
         coef = self.coef_.toarray() if hasattr(self.coef_, "toarray") else np.asarray(self.coef_)
+        refuse_not_finite({"coef_": coef, "intercept_": np.ravel(self.intercept_)})
         return np.atleast_2d(coef).T, np.ravel(self.intercept_)
 
     def _trainer_now(self) -> Trainer:

@@ -95,6 +95,7 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             if coef_init is None or intercept_init is None:
                 self._check_targets_before()
+                self._columns()  # which refuses weights that are not finite
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes

@@ -46,7 +46,7 @@ def _numbers(given: Any, what: str, dtype: Any) -> np.ndarray:
     refuse_masked(given, what)
     array = given.toarray() if hasattr(given, "toarray") else np.asarray(given)
     if array.dtype.kind in "cmM" or np.iscomplexobj(array):
-        raise InvalidInput(f"{what} must be real numbers, not {array.dtype}")
+        raise InvalidInput(f"{what} must be real numbers, not of dtype {array.dtype}")
     array = np.asarray(array, np.float64 if array.dtype == np.float64 else dtype)
     wrong = np.argwhere(~np.isfinite(array))
     if len(wrong):
@@ -54,6 +54,6 @@ def _numbers(given: Any, what: str, dtype: Any) -> np.ndarray:
         at = f" at {place[0] if len(place) == 1 else place}" if place else ""
         raise InvalidInput(
             f"{what} must be finite numbers, but is {array[place]}{at}; begin with others, or "
-            f"leave {what} out to begin with zeros"
+            f"leave {what} out, to begin with zeros"
         )
     return array

@@ -40,6 +40,7 @@ from fastnn.estimators.description import (
     network_of,
 )
 from fastnn.estimators.files import window_of
+from fastnn.estimators.finite_weights import finite
 from fastnn.estimators.forward import SCALE_X, forward, parts_of, wakes_threads
 from fastnn.estimators.monitor import Monitor
 from fastnn.estimators.own_units import in_own_units
@@ -56,7 +57,7 @@ from fastnn.network import SGD, Adam, Network, Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.training.callbacks import watches_validation
 from fastnn.training.metrics import PREFIX, MetricName
-from fastnn.training.scores import refuse_overflow
+from fastnn.training.scores import is_finite, refuse_overflow
 from fastnn.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -263,7 +264,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
         if task.first:
             start = draw_parameters(random, task.network, self.activation, dtype)
         elif task.anew:
-            start = self._parameters()
+            start = finite(self._parameters())
         rows, held_out = parted()
         scalings = self._scalings(rows, task)
         X = scaled(rows.X, scalings[0])
@@ -484,7 +485,7 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             for mine, its in zip(layer, its_layer, strict=True)
         ):
             factor = trainer.rate_factor
-            trainer.set_parameters(parameters)
+            trainer.set_parameters(finite(parameters))
             trainer.rate_factor = factor
         return trainer
 
@@ -512,7 +513,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             if (loss := in_own_units(trainer.loss, self.y_scaling_)) != trainer.loss:
                 trainer.set(loss=loss)
             units = self.x_scaling_, self.y_scaling_
-            kinds = numbers_outside(self._parameters(), *units, trainer.dtype, trainer.precision)
+            within = finite(self._parameters())
+            kinds = numbers_outside(within, *units, trainer.dtype, trainer.precision)
             trainer = in_numbers(trainer, self._folded(), *kinds)
         trainer.rate_factor = self._trainer.rate_factor
         return trainer
@@ -583,12 +585,14 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
 
     def _folded(self) -> Parameters:
         """Return parameters for the caller's units, in float64 where others are inside."""
-        return folded(self._parameters(), self.x_scaling_, self.y_scaling_)
+        return folded(finite(self._parameters()), self.x_scaling_, self.y_scaling_)
 
     def _outputs_of(self, X: Any) -> np.ndarray:
         """Return finite outputs (m, outputs) of any X before `out_activation_`."""
         with np.errstate(over="ignore", invalid="ignore"):
             raw = self._raw(self._check_X(X))
+        if not is_finite(raw):
+            finite(self._parameters())
         return refuse_overflow(raw, remedy=SCALE_X)
 
     def _raw(self, X: Any) -> np.ndarray:

@@ -399,6 +399,8 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         X, y = self._check_rows(X, y, reset=not going_on)
         weights = self._checked_weights(sample_weight, X)
         if going_on:
+            if coef_init is None or intercept_init is None:
+                self._columns()  # which refuses weights that are not finite
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         start = checked_start(coef_init, intercept_init, X.shape[1], 1, float_of(X))
