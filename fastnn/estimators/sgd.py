@@ -96,8 +96,8 @@ class SGDClassifier(LinearClassifier):
     warm_start
         Whether `fit` goes on from the weights there are.
     average
-        Whether the mean of the weights after all updates predicts; a number: of those from that
-        update on.
+        Whether the mean of the weights after all updates predicts, and is scored; a number: of
+        those from that update on.
     batch_size
         Rows in a step, whose gradients are averaged. 1 is scikit-learn's.
     optimizer, schedule
@@ -253,6 +253,7 @@ class SGDClassifier(LinearClassifier):
         """Return scikit-learn's estimator with the same weights, which predicts the same.
 
         Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        With `average` it goes on from the last weights, not from their mean, as this one's does.
         """
         return to_theirs(self, TheirClassifier)
 
@@ -486,5 +487,6 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         """Return scikit-learn's estimator with the same weights, which predicts the same.
 
         Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        With `average` it goes on from the last weights, not from their mean, as this one's does.
         """
         return to_theirs(self, TheirRegressor)
