@@ -1,5 +1,6 @@
 """Linear models of several classes: each ends for itself, as if it had been trained alone."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -9,7 +10,20 @@ from sklearn.datasets import make_blobs
 from sklearn.linear_model import Perceptron as TheirPerceptron
 from sklearn.linear_model import SGDClassifier as TheirClassifier
 
-from fastnn import MLPClassifier, Perceptron, SGDClassifier, SGDRegressor
+from fastnn import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    MLPClassifier,
+    Nadam,
+    Perceptron,
+    RMSProp,
+    SGDClassifier,
+    SGDRegressor,
+    Trainer,
+)
 from fastnn.estimators import linear_classifier
 
 X, Y = make_blobs(300, 6, centers=4, cluster_std=4.0, random_state=0)
@@ -182,3 +196,80 @@ def test_objectives_of_sparse_rows_have_their_l1_penalty():
         SGDRegressor(**settings).fit(each, y) for each in (X, scipy.sparse.csr_array(X))
     )
     np.testing.assert_allclose(sparse.loss_curve_, dense.loss_curve_, rtol=1e-9)
+
+
+KINDS_OF_STATE = {
+    "adaptive": {"learning_rate": "adaptive", "eta0": 0.05, "average": True},
+    "mean of a part": {"batch_size": 4, "average": 100},
+    "momentum": {"batch_size": 4, "optimizer": SGD(0.01, momentum=0.9)},
+    "nesterov": {"batch_size": 4, "optimizer": SGD(0.01, momentum=0.9, nesterov=True)},
+    "adam": {"batch_size": 4, "optimizer": Adam(0.01, epsilon=1e-12)},
+    "nadam": {"batch_size": 4, "optimizer": Nadam(0.01, epsilon=1e-12)},
+    "rmsprop": {"batch_size": 4, "optimizer": RMSProp(0.01, epsilon=1e-12)},
+    "adagrad": {"batch_size": 4, "optimizer": Adagrad(0.01, epsilon=1e-12)},
+    "lion": {"batch_size": 4, "optimizer": Lion(0.01)},
+    "ema": {"batch_size": 4, "optimizer": AdamW(0.01, epsilon=1e-12, ema=0.9)},
+    "schedule": {"batch_size": 4, "schedule": lambda step: 0.1 / (1.0 + step)},
+}
+
+
+@pytest.mark.parametrize("name", KINDS_OF_STATE)
+@pytest.mark.parametrize("weights", [None, {0: 5.0, 2: 0.3}], ids=["alike", "weighted"])
+def test_partial_fit_goes_on_with_the_state_of_classes_fitted_one_after_another(name, weights):
+    given = {"class_weight": weights, "max_iter": 3, "target": "numpy", "shuffle": False}
+    side_by_side, in_turn = (
+        SGDClassifier(**given, tol=tol, n_iter_no_change=9, **KINDS_OF_STATE[name]).fit(X, Y)
+        for tol in (None, 1e-9)
+    )
+    for _ in range(3):
+        for model in (side_by_side, in_turn):
+            model.partial_fit(X[:90], Y[:90])
+        np.testing.assert_allclose(in_turn.coef_, side_by_side.coef_, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(in_turn.intercept_, side_by_side.intercept_, rtol=1e-6)
+    ours, theirs = in_turn.to_trainer(), side_by_side.to_trainer()
+    assert (ours.step, ours.epoch) == (theirs.step, theirs.epoch)
+
+
+def test_the_means_of_classes_that_end_apart_go_on_as_in_scikit_learn():
+    kinds = SGDClassifier, TheirClassifier
+    given = {**STILL, "learning_rate": "adaptive", "eta0": 0.01, "alpha": 0.01, "average": True}
+    ours, theirs = (kind(**given, loss="log_loss", tol=0.01).fit(X, Y) for kind in kinds)
+    alone = [
+        TheirClassifier(**given, loss="log_loss", tol=0.01).fit(X, label == Y).n_iter_
+        for label in ours.classes_
+    ]
+    assert len(set(alone)) > 1
+    for _ in range(2):
+        assert ours.t_ == theirs.t_
+        np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-9)
+        for model in (ours, theirs):
+            model.partial_fit(X, Y)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(0.01), Nadam(0.01), AdamW(0.01, ema=0.9)], ids=str)
+def test_moments_of_a_class_that_ended_sooner_keep_their_corrected_size(optimizer):
+    given = {"tol": 0.02, "n_iter_no_change": 1, "batch_size": 4, "shuffle": False}
+    model = SGDClassifier("log_loss", optimizer=optimizer, target="numpy", **given)
+    epochs = [copy.copy(model).fit(X, label == Y).n_iter_ for label in range(4)]
+    assert len(set(epochs)) > 1
+    model.fit(X, Y)
+    state = model.to_trainer().__getstate__()
+    alone = SGDClassifier("log_loss", optimizer=optimizer, target="numpy", **given)
+    for place in range(4):
+        own = copy.copy(alone).fit(X, place == Y).to_trainer().__getstate__()
+        for number, decay in enumerate(optimizer.constants[:2]):
+            of_all = state.slots[number][0][0][:, place] / (1.0 - decay**state.step)
+            of_one = own.slots[number][0][0][:, 0] / (1.0 - decay**own.step)
+            np.testing.assert_allclose(of_all * 4.0 ** (number + 1), of_one, rtol=1e-9)
+    assert model.t_ == state.step + 1
+
+
+def test_the_trainer_of_classes_fitted_one_after_another_is_saved(tmp_path):
+    model = SGDClassifier(batch_size=4, max_iter=3, optimizer=Adam(0.01), target="numpy")
+    trainer = model.fit(X, Y).to_trainer()
+    trainer.save(tmp_path / "model.safetensors")
+    same = Trainer.load(tmp_path / "model.safetensors")
+    assert (same.step, same.epoch) == (trainer.step, trainer.epoch) == (225, 3)
+    trainer.fit(X, np.eye(4)[Y] > 0, epochs=1)
+    same.fit(X, np.eye(4)[Y] > 0, epochs=1)
+    np.testing.assert_array_equal(same.parameters[0][0], trainer.parameters[0][0])

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.linear_model import SGDRegressor as TheirRegressor
 
 from fastnn import InvalidInput, MLPRegressor, SGDRegressor
 
@@ -71,11 +73,61 @@ def one_of_those_set_aside(kind):
     return 1.0 - np.isin(Y, seen[0][1:])
 
 
-def test_what_does_not_go_back_takes_rows_without_a_score():
-    small = SGDRegressor(**SETTINGS).fit(X[:9], Y[:9])  # one row is set aside, as in scikit-learn
-    assert len(small.validation_scores_) == small.n_iter_
-    constant = SGDRegressor(**SETTINGS).fit(X, Y, X_val=X[:5], y_val=np.ones(5))
-    assert constant.score(X, Y) > 0.5
+WITHOUT = {
+    "one row": (Y[:1], None, "1 row that counts"),
+    "one number": (np.ones(5), None, "the same number in all 5 rows"),
+    "one that counts": (Y[:3], [0.0, 1.0, 0.0], "1 row that counts"),
+}
+
+
+@pytest.mark.parametrize("scoring", [None, "r2", "explained_variance"])
+@pytest.mark.parametrize("name", WITHOUT)
+def test_scores_without_a_value_do_not_end_a_fit_which_says_so(name, scoring):
+    y_val, weights, said = WITHOUT[name]
+    text = (
+        "^early_stopping has nothing to go by, so that the fit ends after max_iter epochs: it goes "
+        rf"by .*, which has no value where y has {said}; give X_val and y_val of two or more that"
+    )
+    model = SGDRegressor(scoring=scoring, **SETTINGS)
+    with pytest.warns(UndefinedMetricWarning, match=text) as told:
+        model.fit(X, Y, X_val=X[: len(y_val)], y_val=y_val, sample_weight_val=weights)
+    assert len([each for each in told if "nothing to go by" in str(each.message)]) == 1
+    assert model.n_iter_ == 20
+    assert np.isnan(model.validation_scores_).all() and len(model.validation_scores_) == 20
+    same = SGDRegressor(**{**SETTINGS, "early_stopping": False, "tol": None}).fit(X, Y)
+    np.testing.assert_array_equal(model.coef_, same.coef_)
+
+
+def test_one_row_set_aside_does_not_end_a_fit_as_in_scikit_learn():
+    for kind in (SGDRegressor, TheirRegressor):
+        given = {name: value for name, value in SETTINGS.items() if name != "target"}
+        with pytest.warns(UndefinedMetricWarning) as told:
+            assert kind(**given).fit(X[:9], Y[:9]).n_iter_ == 20
+    ours = SGDRegressor(**SETTINGS)
+    with pytest.warns(UndefinedMetricWarning, match="take a larger validation_fraction") as told:
+        ours.fit(X[:9], Y[:9])
+    assert len([each for each in told if each.category is UndefinedMetricWarning]) == 1
+    weights = one_of_those_set_aside(SGDRegressor)
+    with pytest.warns(UndefinedMetricWarning, match="1 row that counts; take a larger"):
+        ours.fit(X, Y, sample_weight=weights)
+
+
+def test_restarts_without_a_score_keep_the_best_objective():
+    model = SGDRegressor(**SETTINGS, n_restarts=4)
+    with pytest.warns(UndefinedMetricWarning) as told:
+        model.fit(X, Y, X_val=X[:1], y_val=Y[:1])
+    assert len([each for each in told if each.category is UndefinedMetricWarning]) == 1
+    first = SGDRegressor(**{**SETTINGS, "early_stopping": False, "tol": None}, n_restarts=4)
+    assert model.loss_curve_[-1] == first.fit(X, Y).loss_curve_[-1]
+
+
+def test_rows_that_decide_nothing_are_not_warned_of():
+    settings = {**SETTINGS, "early_stopping": False}
+    model = SGDRegressor(**settings).fit(X, Y, X_val=X[:1], y_val=Y[:1])
+    assert np.isnan(model.validation_scores_).all()
+    by_error = SGDRegressor(scoring="neg_mean_squared_error", **SETTINGS)
+    by_error.fit(X, Y, X_val=X[:1], y_val=Y[:1])
+    assert np.isfinite(by_error.validation_scores_).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -287,3 +287,59 @@ def fit_labels(model, y):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.fit(X, y)
+
+
+LINEAR = "SGDClassifier", "SGDRegressor", "Perceptron"
+
+
+@pytest.mark.parametrize("kind", LINEAR)
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        ({"coef_init": [[0.0, np.nan, 0.0]]}, r"coef_init must be finite numbers, but is nan at"),
+        ({"coef_init": [0.0, np.inf, 0.0]}, r"coef_init must be finite numbers, but is inf at 1;"),
+        ({"intercept_init": [np.nan]}, r"intercept_init must be finite numbers, but is nan at 0;"),
+        ({"intercept_init": np.nan}, r"intercept_init must be finite numbers, but is nan; begin"),
+        ({"coef_init": np.ones(3) + 1j}, "coef_init must be real numbers, not of dtype complex128"),
+        ({"intercept_init": 1j}, "intercept_init must be real numbers, not of dtype complex128"),
+    ],
+)
+def test_weights_to_begin_with_are_refused_under_their_names(kind, start, said):
+    with pytest.raises(InvalidInput, match=f"^{said}"):
+        made(kind).fit(X, Y, **start)
+
+
+@pytest.mark.filterwarnings("ignore:.*reached")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_weights_that_were_set_to_nan_are_told_by_name(kind, value, standardize):
+    model = made(kind, max_iter=3, standardize=standardize).fit(X, Y)
+    if "MLP" in kind:
+        model.coefs_[1][2, 0] = value
+        said = rf"coefs_\[1\] has {value} at \[2, 0\], but weights must be finite numbers"
+    else:
+        model.coef_[..., 1] = value
+        said = rf"weights must be finite numbers, but coef_ is {value} at .*1.*; set it to another"
+    uses = [
+        lambda: model.predict(X),
+        lambda: model.score(X, Y),
+        lambda: model.partial_fit(X, Y),
+        lambda: model.to_trainer(),
+        lambda: model.set_params(warm_start=True).fit(X, Y),
+    ]
+    for use in uses:
+        with pytest.raises(InvalidInput, match=f"^{said}"):
+            use()
+
+
+@pytest.mark.filterwarnings("ignore:.*reached")
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_intercept_that_was_set_to_nan_is_told_by_name(kind):
+    model = made(kind, max_iter=3).fit(X, Y)
+    (model.intercepts_[0] if "MLP" in kind else model.intercept_)[0] = np.nan
+    said = "weights must be finite numbers, but intercept_ is nan"
+    if "MLP" in kind:
+        said = r"intercepts_\[0\] has nan at \[0\], but weights must be finite numbers"
+    with pytest.raises(InvalidInput, match=f"^{said}"):
+        model.predict(X)

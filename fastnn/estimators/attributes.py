@@ -63,7 +63,10 @@ def parameters_of(
         What was written there is not one array of numbers of the right shape for each layer.
     """
     shapes, dtype = problem.network.shapes, problem.dtype
-    _check_lengths(shapes, coefs, intercepts)
+    if not (
+        type(coefs) is type(intercepts) is list and len(coefs) == len(intercepts) == len(shapes)
+    ):
+        _check_lengths(shapes, coefs, intercepts)
     found: Parameters = []
     for place, (shape, W, b) in enumerate(zip(shapes, coefs, intercepts, strict=True)):
         # A prediction of one row comes this way: it is to cost no more than these comparisons.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.errors import InvalidInput
+from fastnn.estimators.base import seeds_of
 from fastnn.estimators.labels import Labels
 
 if TYPE_CHECKING:
     from fastnn.estimators.mlp_base import MultilayerPerceptron
     from fastnn.inputs.parameters import Parameters
+    from fastnn.training.trainer import Trainer
 
 # What a fit by minibatches leaves in both, and one by L-BFGS leaves out.
 _NOTED = (
@@ -147,7 +150,27 @@ def from_theirs(cls: Any, fitted: Any, theirs: Any) -> Any:
     for name in _FITTED:
         if hasattr(fitted, name):
             setattr(estimator, name, copy.deepcopy(getattr(fitted, name)))
+    if estimator.average and getattr(fitted, "_standard_coef", None) is not None:
+        layer = np.atleast_2d(fitted._standard_coef).T, np.ravel(fitted._standard_intercept)
+        estimator._trainer = _averaging(estimator, layer)
     return estimator
+
+
+def _averaging(estimator: Any, layer: tuple[np.ndarray, np.ndarray]) -> Trainer:
+    """Return what goes on with W and b after the updates of an estimator, whose mean predicts."""
+    (W, b), own = layer, estimator._columns()
+    settings, factor = estimator._settings(
+        len(W), 1.0, intercept_factor=estimator._intercept_factor(W, b)
+    )
+    seed = next(seeds_of(copy.deepcopy(estimator.random_state)))
+    trainer: Trainer = estimator._new_trainer(
+        [layer], seed, dtype=estimator._dtype_for(W), **settings
+    )
+    mean = tuple(each.astype(trainer.dtype, order="C") for each in own)
+    step = int(estimator.t_) - 1
+    trainer.__setstate__(replace(trainer.__getstate__(), slots=[[mean]], step=step))
+    trainer.rate_factor = factor
+    return trainer
 
 
 def to_theirs(estimator: Any, theirs: Any) -> Any:
@@ -178,10 +201,23 @@ def to_theirs(estimator: Any, theirs: Any) -> Any:
         if hasattr(estimator, name):
             setattr(found, name, copy.deepcopy(getattr(estimator, name)))
     if getattr(found, "average", False):
-        for kind in ("standard", "average"):
-            setattr(found, f"_{kind}_coef", found.coef_.copy())
-            setattr(found, f"_{kind}_intercept", found.intercept_.copy())
+        _keep_means(estimator, found)
     return found
+
+
+def _keep_means(estimator: Any, found: Any) -> None:
+    """Give scikit-learn's estimator what it goes on from: the last weights beside their mean."""
+    last = mean = estimator._columns()
+    if estimator._trainer is not None:
+        trainer = estimator._trainer_now()
+        coef, intercept = estimator._outside(trainer.__getstate__().parameters)
+        last = np.atleast_2d(coef).T, intercept
+    if found.average > found.t_ - 1.0:  # before the first update that the mean is to be of
+        mean = np.zeros_like(mean[0]), np.zeros_like(mean[1])
+    for kind, (W, b) in (("standard", last), ("average", mean)):
+        coef = W.ravel() if W.shape[1] == 1 else W.T
+        setattr(found, f"_{kind}_coef", np.array(coef, found.coef_.dtype, order="C"))
+        setattr(found, f"_{kind}_intercept", np.array(b, found.coef_.dtype))
 
 
 _THEIR_NAMES = {"binary_cross_entropy": "log_loss", "mse": "squared_error"}

@@ -11,6 +11,7 @@ and each ends for itself, by its own objective.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
@@ -21,7 +22,8 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import RegressorMixin
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
@@ -42,16 +44,17 @@ from fastnn.estimators.base import (
 )
 from fastnn.estimators.description import PowerScaling
 from fastnn.estimators.files import opened, window_of
+from fastnn.estimators.finite_weights import refuse_not_finite
 from fastnn.estimators.linear_losses import LOSSES, PLAIN_LOSSES, WITH_EPSILON, losses_of
 from fastnn.estimators.linear_outputs import outputs_of, overflow_of_fit, refuse_overflow
 from fastnn.estimators.monitor import Lines, Monitor
 from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.restarts import Fit, best_fit
-from fastnn.estimators.scoring import scorer_of
+from fastnn.estimators.scoring import remedy_for_spread, scorer_of, without_spread
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
 from fastnn.estimators.units import are_now, inside, numbers_outside, outside
 from fastnn.estimators.weights import check_steps
-from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
+from fastnn.inputs.arrays import refuse_apparent_numbers
 from fastnn.inputs.output_ends import first_ends
 from fastnn.inputs.parameters import Parameters
 from fastnn.inputs.problem import penalty_of
@@ -64,6 +67,8 @@ from fastnn.optimizers import AveragedSGD
 from fastnn.rules.table import loss_row
 from fastnn.schedules import InverseScaling
 from fastnn.training.callbacks import watches_validation
+from fastnn.training.learning_check import warn
+from fastnn.training.scores import is_finite
 from fastnn.training.trainer import Trainer
 
 _LEAST_RATE = 1e-6  # down to which "adaptive" divides
@@ -71,6 +76,9 @@ _INTERCEPT_OF_SPARSE = 0.01  # scikit-learn's factor of the intercept's rate on 
 _OVERFLOW = (
     "Floating-point under-/overflow occurred at epoch #%d. Scaling input data with StandardScaler "
     "or MinMaxScaler might help, and so does standardize=True."
+)
+_NO_SCORE = (
+    "early_stopping has nothing to go by, so that the fit ends after max_iter epochs: it goes by %s"
 )
 Penalty = Literal["l2", "l1", "elasticnet"]
 LinearRate = Literal["constant", "optimal", "invscaling", "adaptive", "pa1", "pa2"]
@@ -285,8 +293,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     ) -> None:
         """Do what `_fit_model` does, but for what is warned of in the end."""
         seeds, n = seeds_of(self.random_state), len(rows)
-        if self.early_stopping and held_out is None:
-            rows, held_out = self._split(rows)
+        if self.early_stopping:
+            drawn = held_out is None
+            rows, held_out = self._split(rows) if held_out is None else (rows, held_out)
+            if why := self._without_score(held_out):
+                warn(f"{_NO_SCORE % why}; {remedy_for_spread(drawn)}", UndefinedMetricWarning)
         anew = not incremental or self._trainer is None
         if anew:
             self._scaling, self._y_scaling = self._scalings(rows)
@@ -470,10 +481,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
 
     def _outputs_for(self, X: Any) -> np.ndarray:
         """Return x . coef + intercept for each row of X, (m, outputs) or, of one output, (m,)."""
-        return refuse_overflow(outputs_of(self._check_X(X), self.coef_, self.intercept_))
+        outputs = outputs_of(self._check_X(X), self.coef_, self.intercept_)
+        if not is_finite(outputs):
+            self._columns()
+        return refuse_overflow(outputs)
 
     def _score_on(self, rows: Rows) -> Callable[[Any], float]:
-        """Return what gives the score of a trainer on some rows; larger is better."""
+        """Return what gives the score of a trainer on some rows; larger is better, NaN is none."""
+        if self._without_score(rows):
+            return lambda trainer: math.nan
         if self.scoring is not None:
             return scorer_of(self, self.scoring, rows, self._shown)
         coded, probe = self._coded(rows.y), copy.copy(self)
@@ -484,6 +500,11 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             return self._score_of(outputs, coded, rows.sample_weight)
 
         return score
+
+    def _without_score(self, rows: Rows) -> str:
+        """Return which score these rows to validate on do not have, and why, or ""."""
+        numbers = isinstance(self, RegressorMixin)
+        return without_spread(self.scoring, rows.y, rows.sample_weight) if numbers else ""
 
     def _shown(self, trainer: Any) -> dict[str, Any]:
         """Return the attributes that make the estimator predict as a trainer does now."""
@@ -522,8 +543,15 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         return np.ascontiguousarray(W.T), b
 
     def _columns(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return W (features, outputs) and b (outputs,) of coef_ and intercept_ as they are now."""
+        """Return W (features, outputs) and b (outputs,) of coef_ and intercept_ as they are now.
+
+        Raises
+        ------
+        InvalidInput
+            One of them is not finite.
+        """
         coef = self.coef_.toarray() if hasattr(self.coef_, "toarray") else np.asarray(self.coef_)
+        refuse_not_finite({"coef_": coef, "intercept_": np.ravel(self.intercept_)})
         return np.atleast_2d(coef).T, np.ravel(self.intercept_)
 
     def _trainer_now(self) -> Trainer:
@@ -624,38 +652,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
         of_train, of_test = parted(rows.X, train, test)
         return Rows(of_train, rows.y[train], of[0]), Rows(of_test, rows.y[test], of[1])
 
-    def _checked_start(
-        self, coef_init: Any, intercept_init: Any, features: int, dtype: Any
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return W (features, outputs) and b (outputs,) to start from; None where none are given.
-
-        Raises
-        ------
-        ValueError
-            In scikit-learn's words: a shape that does not fit.
-        """
-        if coef_init is None and intercept_init is None:
-            return None
-        refuse_masked(coef_init, "coef_init")
-        refuse_masked(intercept_init, "intercept_init")
-        outputs = self._outputs()
-        W, b = np.zeros((features, outputs), dtype), np.zeros(outputs, dtype)
-        if coef_init is not None:
-            coef = coef_init.toarray() if hasattr(coef_init, "toarray") else coef_init
-            coef = _floating(coef, dtype)
-            if outputs == 1:
-                coef = coef.ravel()[None]
-            if coef.shape != (outputs, features):
-                what, end = ("``coef_``", " ") if outputs > 1 else ("coef_init", "")
-                raise ValueError(f"Provided {what} does not match dataset.{end}")
-            W = coef.T
-        if intercept_init is not None:
-            b = _floating(intercept_init, dtype)
-            if b.shape != (outputs,) and not (outputs == 1 and b.shape == ()):
-                raise ValueError("Provided intercept_init does not match dataset.")
-            b = b.reshape(outputs)
-        return W, b
-
     @abstractmethod
     def _outputs(self) -> int:
         """Return how many outputs the network has."""
@@ -681,12 +677,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     @abstractmethod
     def _splitter(self, test_size: float, random_state: Any) -> Any:
         """Return what draws the rows to validate on."""
-
-
-def _floating(given: Any, dtype: Any) -> np.ndarray:
-    """Return numbers in a dtype; float64 stays, as weights in the units of X may need it."""
-    double = getattr(given, "dtype", None) == np.float64
-    return np.asarray(given, np.float64 if double else dtype)
 
 
 @lru_cache

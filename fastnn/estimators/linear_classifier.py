@@ -17,7 +17,8 @@ from fastnn.estimators.label_losses import check_compared, is_user_defined, thre
 from fastnn.estimators.labels import ScoredLabels, first_call, places_in, sorted_classes
 from fastnn.estimators.linear import LinearModel
 from fastnn.estimators.linear_outputs import largest
-from fastnn.estimators.one_by_one import fit_each, mean_losses
+from fastnn.estimators.linear_start import checked_start
+from fastnn.estimators.one_by_one import fit_each, go_on_from, mean_losses
 from fastnn.estimators.scoring import accuracy
 from fastnn.estimators.weights import given_weights, refuse_balanced
 from fastnn.rules.table import loss_row
@@ -94,16 +95,21 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
         if self.warm_start and getattr(self, "coef_", None) is not None:
             if coef_init is None or intercept_init is None:
                 self._check_targets_before()
+                self._columns()  # which refuses weights that are not finite
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
         self.classes_ = classes
         self._check_loss()
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
+        start = checked_start(coef_init, intercept_init, X.shape[1], self._outputs(), float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @fitting
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Train one epoch on some rows; called again, go on from there.
+
+        After a `fit` in which some classes ended sooner than others, all of them go on as if they
+        had done as many updates as `t_` says: by their learning rates, in the weight of what is new
+        in a mean of weights, and in Adam's correction of its bias.
 
         Parameters
         ----------
@@ -252,7 +258,10 @@ class LinearClassifier(ScoredLabels, LinearClassifierMixin, LinearModel):
             np.concatenate([part._trainer.parameters[0][1] for part in parts]),
         )
         weights = self._weights(coded, rows.sample_weight)
-        self._show(self._ready_trainer(rows.X, weights, None, seeds, False, parameters)[0])
+        trainer, mean = self._ready_trainer(rows.X, weights, None, seeds, False, parameters)
+        means = mean if weights is None or weights.ndim == 1 else weights.mean(axis=0)
+        go_on_from(trainer, parts, np.broadcast_to(means / mean / len(parts), len(parts)))
+        self._show(trainer)
         self.n_iter_ = max(part.n_iter_ for part in parts)
         self.t_ = 1.0 + self.n_iter_ * float(-(-len(rows) // int(self.batch_size)))
         self.loss_curve_, self.validation_scores_ = mean_losses(parts), None

@@ -509,7 +509,8 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             if (loss := in_own_units(trainer.loss, self.y_scaling_)) != trainer.loss:
                 trainer.set(loss=loss)
             units = self.x_scaling_, self.y_scaling_
-            kinds = numbers_outside(self._parameters(), *units, trainer.dtype, trainer.precision)
+            within = self._checked_parameters()
+            kinds = numbers_outside(within, *units, trainer.dtype, trainer.precision)
             trainer = in_numbers(trainer, self._folded(), *kinds)
         trainer.rate_factor = self._trainer.rate_factor
         return trainer

@@ -129,12 +129,13 @@ class Monitor(Bundled):
         return bool(self._series) or self.score_of is not None
 
     @property
-    def rank(self) -> float:
-        """What the best of several fits has least of: the best score, negated, or the loss."""
-        if self.by_score:
-            return -self.best_score
+    def rank(self) -> tuple[float, float]:
+        """What the best of several fits has least of: the best score, negated, or else the loss."""
+        if self.by_score and self.best_score > -math.inf:
+            return -self.best_score, 0.0
         last = self.losses[-1] if self.losses else math.inf
-        return math.inf if math.isnan(last) else last  # of a penalty that overflows
+        # It is NaN for a penalty that overflows.
+        return math.inf, math.inf if math.isnan(last) else last
 
     def calls_after(self, trainer: Any, results: Sequence[EpochResult]) -> int:
         """Return after how many of the next epochs there has been no progress for too long."""

@@ -85,8 +85,8 @@ def r2(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None) -> floa
         return float(found.mean())
 
 
-def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, drawn: bool) -> None:
-    """Raise `InvalidInput` where a score that compares with a constant is not one of some targets.
+def without_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None) -> str:
+    """Return which score, that compares with a constant, some targets do not have, and why; or "".
 
     Parameters
     ----------
@@ -96,25 +96,36 @@ def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, drawn:
         Of the rows to validate on, (n,) or (n, outputs).
     weights
         Of the rows, (n,) or None; those of weight 0 do not count.
-    drawn
-        Whether the rows were set aside, not given. Those may be all of one number, as in
-        scikit-learn, whose scores of them are 0.
     """
     if scoring is not None:
         scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
         if getattr(scorer, "_score_func", None) not in _OF_SPREAD:
-            return
+            return ""
     counting = y if weights is None else y[weights > 0]
-    if len(counting) > 1 and (drawn or (counting != counting[0]).any()):
-        return
-    remedy = _DRAW_MORE if drawn else "give X_val and y_val of two or more that differ"
+    if len(counting) > 1 and (counting != counting[0]).any():
+        return ""
     name = "R^2" if scoring is None else f"scoring={scoring!r}"
     rows = f"all {len(counting)} rows" if len(counting) > 1 else f"{len(counting)} row"
     same = f"the same number in {rows}" if len(counting) > 1 else f"{rows} that counts"
-    raise InvalidInput(
-        f"early_stopping goes by {name}, which has no value where y has {same}; {remedy}, or set "
-        "scoring='neg_mean_squared_error'"
-    )
+    return f"{name}, which has no value where y has {same}"
+
+
+def remedy_for_spread(drawn: bool) -> str:
+    """Return what to do about `without_spread` of rows that were set aside, or given."""
+    rows = _DRAW_MORE if drawn else "give X_val and y_val of two or more that differ"
+    return f"{rows}, or set scoring='neg_mean_squared_error'"
+
+
+def check_spread(scoring: Any, y: np.ndarray, weights: np.ndarray | None, drawn: bool) -> None:
+    """Raise `InvalidInput` where a score that compares with a constant is not one of some targets.
+
+    The arguments are those of `without_spread`, and whether the rows were set aside, not given.
+    Those may be all of one number, as in scikit-learn, whose scores of them are 0.
+    """
+    why = without_spread(scoring, y, weights)
+    if not why or (drawn and (len(y) if weights is None else (weights > 0).sum()) > 1):
+        return
+    raise InvalidInput(f"early_stopping goes by {why}; {remedy_for_spread(drawn)}")
 
 
 def is_extreme(values: np.ndarray) -> bool:

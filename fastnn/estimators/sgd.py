@@ -21,6 +21,7 @@ from fastnn.estimators.linear import LinearModel, LinearRate, Penalty
 from fastnn.estimators.linear_classifier import LinearClassifier
 from fastnn.estimators.linear_losses import LOSSES, WITH_EPSILON, LinearLoss, losses_of
 from fastnn.estimators.linear_outputs import refuse_overflow
+from fastnn.estimators.linear_start import checked_start
 from fastnn.estimators.scoring import r2
 from fastnn.inputs.problem import Dtype
 from fastnn.inputs.scaling import Scaling
@@ -28,6 +29,7 @@ from fastnn.optimizers import Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
+from fastnn.training.loss_scale import LARGER_DELTA, SMALLER_EPSILON
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
 
@@ -95,8 +97,8 @@ class SGDClassifier(LinearClassifier):
     warm_start
         Whether `fit` goes on from the weights there are.
     average
-        Whether the mean of the weights after all updates predicts; a number: of those from that
-        update on.
+        Whether the mean of the weights after all updates predicts, and is scored; a number: of
+        those from that update on.
     batch_size
         Rows in a step, whose gradients are averaged. 1 is scikit-learn's.
     optimizer, schedule
@@ -252,6 +254,7 @@ class SGDClassifier(LinearClassifier):
         """Return scikit-learn's estimator with the same weights, which predicts the same.
 
         Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        With `average` it goes on from the last weights, not from their mean, as this one's does.
         """
         return to_theirs(self, TheirClassifier)
 
@@ -265,7 +268,8 @@ class SGDRegressor(ScoredNumbers, LinearModel):
     does it, so that unscaled data end in numbers of no use; "huber", "epsilon_insensitive",
     "squared_epsilon_insensitive", and any loss of a `Trainer` for numbers or counts, a `Huber` or
     its like among them, in units of y or, with `standardize`, of standardized y. `coef_` is
-    (features,).
+    (features,). On rows to validate on that have no R^2, one row or all of one number, scores are
+    NaN, by which `early_stopping` ends no fit, and of which it warns.
 
     >>> from fastnn import SGDRegressor
     >>> X = [[100.0], [200.0], [300.0], [400.0]]
@@ -397,9 +401,11 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         X, y = self._check_rows(X, y, reset=not going_on)
         weights = self._checked_weights(sample_weight, X)
         if going_on:
+            if coef_init is None or intercept_init is None:
+                self._columns()  # which refuses weights that are not finite
             coef_init = self.coef_ if coef_init is None else coef_init
             intercept_init = self.intercept_ if intercept_init is None else intercept_init
-        start = self._checked_start(coef_init, intercept_init, X.shape[1], float_of(X))
+        start = checked_start(coef_init, intercept_init, X.shape[1], 1, float_of(X))
         self._fit_model(X, y, weights, start, validation)
 
     @fitting
@@ -454,6 +460,17 @@ class SGDRegressor(ScoredNumbers, LinearModel):
     def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         return sample_weight
 
+    def _in_own_words(self, text: str) -> str:
+        text = super()._in_own_words(text)
+        if isinstance(self.loss, str) and self.loss in WITH_EPSILON:
+            spread = "the standard deviation of y"
+            if self._y_scaling is not None:
+                spread = f"{spread}, {float(self._y_scaling.scale[0]):.3g}"
+            given = f"epsilon={self.epsilon:g} is in the units of y, so set it"
+            text = text.replace(LARGER_DELTA, f"{given} to about {spread}")
+            text = text.replace(SMALLER_EPSILON, f"{given} to less than {spread}")
+        return text
+
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
         coef, intercept = super()._outside(parameters)
         return coef[0], intercept
@@ -482,5 +499,6 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         """Return scikit-learn's estimator with the same weights, which predicts the same.
 
         Its `partial_fit` takes rows of the dtype of `coef_`, which is float64 with `standardize`.
+        With `average` it goes on from the last weights, not from their mean, as this one's does.
         """
         return to_theirs(self, TheirRegressor)

@@ -76,8 +76,8 @@ class TableFiles:
             types = {field.name: field.type for field in file.schema}
             if number and types != self._types:
                 raise InvalidInput(
-                    f"{what}: {self._files[number][0]} has other columns than {self._files[0][0]}; "
-                    "pass files of the same columns and types"
+                    f"{what}: {self._files[number][0]} has other columns than {self._files[0][0]}: "
+                    f"{_difference(types, self._types)}; pass files of the same columns and types"
                 )
             if len(types) < len(file.schema):
                 raise InvalidInput(f"{what}: {self._files[number][0]} has a column's name twice")
@@ -614,6 +614,16 @@ def _decoded(metadata: dict[bytes, bytes]) -> dict[str, Any]:
         return {}
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[b"ARROW:schema"])))
     return {field.name: field.type for field in schema if pa.types.is_dictionary(field.type)}
+
+
+def _difference(types: dict[str, Any], first: dict[str, Any]) -> str:
+    """Return in which column the types of a file differ from those of the first one."""
+    for name in first:
+        if name not in types:
+            return f"it has no column {name!r}"
+        if types[name] != first[name]:
+            return f"column {name!r} is {types[name]}, and there {first[name]}"
+    return f"there is no column {next(name for name in types if name not in first)!r} there"
 
 
 def _width(kind: Any, name: str, what: str) -> int:

@@ -26,6 +26,7 @@ from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, loss_row, update_row
 from fastnn.rules.updates import make_factors
 from fastnn.schedules import Schedule
+from fastnn.training.loss_scale import parameter_out_of_scale
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
@@ -172,19 +173,22 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     if constant is not None and history.loss[last] < constant - CLEARLY * abs(constant):
         return ""
     sample = _spread(data)
-    if len(problem.network.parametric) == 1 and _usual(problem, sample):
+    flat = ""
+    if state.step >= ENOUGH:
+        flat = parameter_out_of_scale(state, sample.targets, sample.weights)
+    if not flat and len(problem.network.parametric) == 1 and _usual(problem, sample):
         return ""
     outputs = _predicted(trainer._outputs(), sample)
     if _learnt(problem, outputs, sample):
         return ""
     blocked = _blocked(problem, trainer.parameters, sample, len(data))
     scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
-    if not (blocked or scale):
+    if not (blocked or scale or flat):
         return ""
     # The same words each time, which Python shows once where `fit` is called in a loop.
     text = "the network does no better than a constant"
     if not blocked:
-        return f"{text}; {scale}"
+        return "; ".join(filter(None, (text, flat, scale)))
     remedy = scale or (
         "lower the learning rate, or take an activation that has a slope everywhere, such as "
         "'leaky_relu'"
