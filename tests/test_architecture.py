@@ -97,7 +97,6 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("predictor", "saved_trainer", "selection"),
         ("model_files", "snapshot"),
         ("trainer_state", "reading"),
-        ("loss_scale",),
         ("settings", "convertible", "callbacks", "divergence", "learning_check"),
         ("together",),
         ("loop",),
