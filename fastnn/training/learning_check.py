@@ -182,13 +182,16 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     if _learnt(problem, outputs, sample):
         return ""
     blocked = _blocked(problem, trainer.parameters, sample, len(data))
-    scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
+    looked_at = blocked or (state.step >= ENOUGH and not flat)
+    scale = out_of_scale(problem, data) if looked_at else ""
     if not (blocked or scale or flat):
         return ""
     # The same words each time, which Python shows once where `fit` is called in a loop.
     text = "the network does no better than a constant"
+    if flat and not blocked:
+        return f"{text}; {flat}"
     if not blocked:
-        return "; ".join(filter(None, (text, flat, scale)))
+        return f"{text}; {scale}"
     remedy = scale or (
         "lower the learning rate, or take an activation that has a slope everywhere, such as "
         "'leaky_relu'"
