@@ -171,13 +171,9 @@ class TrainedEstimator(BaseEstimator):
             kind = kind_of(text)
             if kind not in told:
                 told |= {kind}
-                warn(self._in_own_words(text), LearningWarning)
+                warn(text.replace(ANEW, "Then fit anew, not from these weights"), LearningWarning)
         if going_on and told:
             self._told = told
-
-    def _in_own_words(self, text: str) -> str:
-        """Return what a trainer would warn of, with remedies that an estimator has."""
-        return text.replace(ANEW, "Then fit anew, not from these weights")
 
     def __copy__(self) -> Self:
         """Return an estimator that is fitted further without this one, and shares its weights."""

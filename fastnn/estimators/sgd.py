@@ -29,7 +29,6 @@ from fastnn.optimizers import Optimizer
 from fastnn.rules.table import loss_row
 from fastnn.targets.selection import Target
 from fastnn.training.callbacks import Callback
-from fastnn.training.loss_scale import LARGER_DELTA, SMALLER_EPSILON
 
 _PROBABILITIES = ("log_loss", "modified_huber", "binary_cross_entropy", "softmax_cross_entropy")
 
@@ -459,17 +458,6 @@ class SGDRegressor(ScoredNumbers, LinearModel):
 
     def _weights(self, coded: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray | None:
         return sample_weight
-
-    def _in_own_words(self, text: str) -> str:
-        text = super()._in_own_words(text)
-        if isinstance(self.loss, str) and self.loss in WITH_EPSILON:
-            spread = "the standard deviation of y"
-            if self._y_scaling is not None:
-                spread = f"{spread}, {float(self._y_scaling.scale[0]):.3g}"
-            given = f"epsilon={self.epsilon:g} is in the units of y, so set it"
-            text = text.replace(LARGER_DELTA, f"{given} to about {spread}")
-            text = text.replace(SMALLER_EPSILON, f"{given} to less than {spread}")
-        return text
 
     def _outside(self, parameters: Any) -> tuple[np.ndarray, np.ndarray]:
         coef, intercept = super()._outside(parameters)

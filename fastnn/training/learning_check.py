@@ -26,7 +26,6 @@ from fastnn.inputs.weights import row_means
 from fastnn.rules.table import activation_row, loss_row, update_row
 from fastnn.rules.updates import make_factors
 from fastnn.schedules import Schedule
-from fastnn.training.loss_scale import parameter_out_of_scale
 
 if TYPE_CHECKING:
     from fastnn.inputs.parameters import Parameters
@@ -173,23 +172,17 @@ def reason_against(trainer: Stateful, data: Data) -> str:
     if constant is not None and history.loss[last] < constant - CLEARLY * abs(constant):
         return ""
     sample = _spread(data)
-    flat = ""
-    if state.step >= ENOUGH:
-        flat = parameter_out_of_scale(state, sample.targets, sample.weights)
-    if not flat and len(problem.network.parametric) == 1 and _usual(problem, sample):
+    if len(problem.network.parametric) == 1 and _usual(problem, sample):
         return ""
     outputs = _predicted(trainer._outputs(), sample)
     if _learnt(problem, outputs, sample):
         return ""
     blocked = _blocked(problem, trainer.parameters, sample, len(data))
-    looked_at = blocked or (state.step >= ENOUGH and not flat)
-    scale = out_of_scale(problem, data) if looked_at else ""
-    if not (blocked or scale or flat):
+    scale = out_of_scale(problem, data) if blocked or state.step >= ENOUGH else ""
+    if not (blocked or scale):
         return ""
     # The same words each time, which Python shows once where `fit` is called in a loop.
     text = "the network does no better than a constant"
-    if flat and not blocked:
-        return f"{text}; {flat}"
     if not blocked:
         return f"{text}; {scale}"
     remedy = scale or (
