@@ -521,18 +521,3 @@ def test_single_rows_of_a_table_come_to_the_bits_of_rows_in_memory(
         trainer.fit(given, y.argmax(axis=1) if loss.startswith("softmax") else y, epochs=2)
         found.append(np.vstack([*trainer.parameters[0]]))
     np.testing.assert_array_equal(*found)
-
-
-def test_categories_of_whole_numbers_are_refused_in_every_kind_of_file(tmp_path):
-    """As they are in memory: Parquet gives them back as numbers."""
-    kinds = pa.array(np.arange(N) % 3).dictionary_encode()
-    paths = str(tmp_path / "a.parquet"), str(tmp_path / "a.feather")
-    pq.write_table(table_of(kind=kinds), paths[0])
-    feather.write_feather(table_of(kind=kinds), paths[1])
-    trainer = Trainer(Network(COLUMNS + 1, [Dense(3)]), target="numpy")
-    text = "'kind' of type dictionary.*, which is no number"
-    for path in paths:
-        with pytest.raises(InvalidInput, match=text):
-            trainer.fit(path, "label", 1, sample_weight="weight")
-        with pytest.raises(InvalidInput, match=text):
-            of_table(path, "kind", None)

@@ -7,7 +7,6 @@ files have (`fastnn.random.windows`), and an epoch reads each of them once, in a
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import copy
 import errno
@@ -68,7 +67,6 @@ class TableFiles:
         self._stamps: list[tuple[int, int]] = []  # of each file
         rows: list[int] = []
         self._types: dict[str, Any] = {}
-        self._coded: dict[str, Any] = {}  # types of columns of categories that Parquet has decoded
         for number, (path, kind) in enumerate(self._files):
             with contextlib.suppress(OSError):  # which opening it tells
                 self._stamps.append(_stamp(path))
@@ -81,7 +79,6 @@ class TableFiles:
                 )
             if len(types) < len(file.schema):
                 raise InvalidInput(f"{what}: {self._files[number][0]} has a column's name twice")
-            self._coded |= file.coded
             self._types = self._types or types  # in the order of the first file
             for group in range(file.groups):
                 if count := file.rows(group):
@@ -108,10 +105,6 @@ class TableFiles:
     def columns(self) -> list[tuple[str, Any]]:
         """Names and types of all columns, features or not."""
         return list(self._types.items())
-
-    def _written(self, name: str) -> Any:
-        """Return the type that a column had when it was written."""
-        return self._coded.get(name, self._types[name])
 
     def all_batches(
         self, columns: Sequence[str], groups: Iterable[int] | None = None
@@ -226,7 +219,7 @@ class TableRows(TableFiles):
     def names(self) -> tuple[str, ...] | None:
         """The names of the features, where each is a column."""
         names = [part.name for part in self._parts]
-        widths = [_width(self._written(name), name, self._what) for name in names]
+        widths = [_width(self._types[name], name, self._what) for name in names]
         return tuple(names) if set(widths) <= {1} else None
 
     def chosen(self, features: Iterable[int]) -> TableRows:
@@ -291,7 +284,7 @@ class TableRows(TableFiles):
         """
         parts = []
         for name in names:
-            _width(self._written(name), name, self._what)
+            _width(self._types[name], name, self._what)
             found = [
                 _values(batch, name, first, missing) for first, batch in self.all_batches([name])
             ]
@@ -410,12 +403,10 @@ class _File:
         import pyarrow.parquet as pq
 
         self._path, self._what = path, what
-        self.coded: dict[str, Any] = {}
         try:
             if kind == "parquet":
                 self._file: Any = pq.ParquetFile(path)
                 self.schema, self.groups = self._file.schema_arrow, self._file.num_row_groups
-                self.coded = _decoded(self._file.metadata.metadata or {})
             else:
                 self._file = pa.ipc.open_file(pa.OSFile(path))
                 self.schema, self.groups = self._file.schema, self._file.num_record_batches
@@ -601,19 +592,6 @@ def _stamp(path: str) -> tuple[int, int]:
     """Return what is another one when a file has been written."""
     stat = os.stat(path)
     return stat.st_size, stat.st_mtime_ns
-
-
-def _decoded(metadata: dict[bytes, bytes]) -> dict[str, Any]:
-    """Return which columns of a Parquet file were categories when they were written.
-
-    Those of numbers come back as the numbers, which an Arrow file and a table in memory refuse.
-    """
-    import pyarrow as pa
-
-    if b"ARROW:schema" not in metadata:
-        return {}
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[b"ARROW:schema"])))
-    return {field.name: field.type for field in schema if pa.types.is_dictionary(field.type)}
 
 
 def _difference(types: dict[str, Any], first: dict[str, Any]) -> str:
