@@ -49,6 +49,12 @@ def test_so_is_one_in_the_first_line_of_a_table_without_names(options, model, tm
     assert predictions(model(name), tmp_path / "data.csv", content, capsys, *options)[0] == 4
 
 
+@pytest.mark.parametrize("above", ["# made by x, y\n", "| a, b\n", "sep=;\n"])
+def test_so_is_one_below_lines_that_are_none_of_the_table(above, model, tmp_path, capsys):
+    content = f'{above}x\n1\n""\n2\n'
+    assert predictions(model("named"), tmp_path / "data.csv", content, capsys)[0] == 3
+
+
 def test_empty_lines_are_no_rows_and_are_counted(model, tmp_path, capsys):
     content = "\n\nx\n1\n\n2\n  \n3\n\n\n"
     found, said = predictions(model("named"), tmp_path / "data.csv", content, capsys)

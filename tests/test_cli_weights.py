@@ -111,7 +111,10 @@ def test_weights_that_are_none_are_refused(tmp_path, capsys):
     for weights, said in (
         (np.zeros(ROWS), "column 'w', the weights, is 0 in all rows with a label"),
         (-WEIGHTS - 1, "row 1, column 'w'"),
+        (np.where(np.arange(ROWS) == 3, "", WEIGHTS.astype(str)), "row 4, column 'w': '' where"),
     ):
         data = write(tmp_path / "other.csv", **columns, w=weights)
         assert main(["evaluate", model, data]) == 2
-        assert said in capsys.readouterr().err
+        shown = capsys.readouterr().err
+        assert said in shown
+        assert "leave the column out" in shown

@@ -124,6 +124,10 @@ def test_a_gap_leaves_predictions_of_other_rows_what_they_are():
         ([Decimal("1e9999999"), Decimal(2**60)], 0),
         ([Decimal("NaN"), Decimal(2**60) + Decimal("0.5")], 2**60),
         ([float("inf"), 2**60], 2**60),
+        ([str(2**60 + 1), f"{2**60}.5", "a word without end"], 2**60),
+        (["1000000000000000001", "1e18", None], 10**18),
+        (["1e-99999999999999999999", "2.25"], 0),
+        (["0.1234567890123456789", " 12 ", "-5"], 0),
     ],
 )
 def test_the_origin_of_objects_is_their_least_where_floats_would_round(cells, origin):

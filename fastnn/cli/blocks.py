@@ -13,7 +13,7 @@ from fastnn.cli.data import called, read_blocks
 from fastnn.cli.model import Described, labelled, remarks, said_of_unlabelled, weights_of
 from fastnn.errors import InvalidInput
 from fastnn.tabular.met import Met
-from fastnn.tabular.table import Matrix, Table, counted, in_file
+from fastnn.tabular.table import Matrix, Table, WrongCell, counted, in_file
 
 
 class Blocks:
@@ -97,8 +97,11 @@ class Blocks:
             )
             return None
         with in_file(data.places):
-            found: np.ndarray = weights_of(data, name, self._options.decimal)
-        return found
+            try:
+                return weights_of(data, name, self._options.decimal)
+            except WrongCell as error:
+                rest = f"{error.rest}; correct it, or leave the column out to count rows alike"
+                raise WrongCell(error.row, rest) from None
 
     def remarks(self) -> list[str]:
         """Return what there is to say of all of them."""

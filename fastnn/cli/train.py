@@ -94,7 +94,7 @@ def add(commands: Any) -> None:
         type=int,
         metavar="N",
         help="passes over the rows; default: by both. With --resume: so many more, unless it is "
-        "the number of a training that was interrupted, which is then ended; default: its rest",
+        "all that an interrupted training had to do, which is then ended; default: its rest",
     )
     how.add_argument(
         "--l1", type=float, metavar="L", help="penalty on sizes of weights (default 0)"

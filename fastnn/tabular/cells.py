@@ -87,7 +87,7 @@ def cells_of(X: Any, what: str = "X") -> Cells:
         raise InvalidInput(f"{what} is an array of records; pass pandas.DataFrame({what})")
     if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
         array = np.asarray(X, object)  # whose numbers are not text yet
-    if not isinstance(X, np.ndarray) and rounds_whole_numbers(array):
+    if not hasattr(X, "dtype") and rounds_whole_numbers(array):
         array = np.asarray(X, object)  # whose whole numbers beside fractions are not rounded yet
     if array.ndim != 2:
         raise InvalidInput(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Collection, Iterator
-from decimal import Context, Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,10 @@ def origin_of(values: np.ndarray) -> int:
     if kind not in "iuO" or not len(values):
         return 0
     if kind == "O":
-        numbers = list(_unrounded(values.tolist()))
+        cells = values.tolist()
+        if not any(map(_may_be_long, cells)):
+            return 0
+        numbers = list(_unrounded(cells))
         exact = (each for each in numbers if not isinstance(each, float))
         if all(-_EXACT <= each <= _EXACT for each in exact):
             return 0  # also of large fractions, which are rounded already
@@ -82,12 +85,33 @@ def origin_of(values: np.ndarray) -> int:
     return low if high - low <= _EXACT else 0
 
 
+def _may_be_long(cell: Any) -> bool:
+    """Return whether a cell may be a whole number that float64 does not hold, at little cost."""
+    if type(cell) is float or cell is None:
+        return False
+    if isinstance(cell, str):  # of 2^53 there are 16 digits
+        return len(cell.partition(".")[0]) > 15 or "e" in cell or "E" in cell
+    if isinstance(cell, (int, np.integer)):
+        return not -_EXACT <= cell <= _EXACT
+    return isinstance(cell, Decimal)
+
+
+def _exactly(text: str) -> Decimal | float:
+    """Return the number that a text is, rounded only where its exponent is beyond all bounds."""
+    try:
+        return Decimal(plain(text))
+    except InvalidOperation:
+        return float(plain(text))
+
+
 def _unrounded(cells: list[Any]) -> Iterator[int | float | Decimal]:
     """Yield the finite numbers of cells, as they are; none of other cells."""
     texts = {cell for cell in cells if isinstance(cell, str)}
     for text in texts:
         if is_number(text, "."):
-            yield Decimal(plain(text))
+            value = _exactly(text)
+            if math.isfinite(value):
+                yield value
     for cell in cells:
         if isinstance(cell, (int, np.integer)):
             yield int(cell)
@@ -144,7 +168,7 @@ def _number(text: str, truths: bool, origin: int) -> float:
         if not truths:
             raise
         return truth(text)
-    return _less(Decimal(plain(text)), origin) if origin else value
+    return _less(_exactly(text), origin) if origin else value
 
 
 def not_a_number(values: np.ndarray, row: int, name: str) -> InvalidInput:

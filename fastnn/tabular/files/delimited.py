@@ -281,7 +281,7 @@ class _Rows:
     Attributes
     ----------
     wide
-        Whether a line had more cells than one.
+        Whether a line of the table had more cells than one.
     empty
         How many lines between others were blank.
     """
@@ -317,7 +317,7 @@ class _Rows:
                 row = next(self._lines, None)
                 if row is None:
                     break
-                self.wide = self.wide or len(row) > 1
+                self.wide = self.wide or (len(row) > 1 and not _is_above(row))
                 if self._is_blank(row):
                     self._waiting += not self._begins
                 else:
@@ -336,6 +336,11 @@ class _Rows:
 
     def _is_blank(self, row: list[str]) -> bool:
         return not row or (_is_empty(row) and (self.wide or '"' not in self._line))
+
+
+def _is_above(row: list[str]) -> bool:
+    """Return whether a line may be none of the table, but a comment or a separator above it."""
+    return row[0].lstrip().lower().startswith(("#", "|", "sep="))
 
 
 def _is_empty(row: list[str]) -> bool:
