@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import SGD, Dense, Network, Trainer
-from fastnn.targets.cpu.plan import SIZE
 from fastnn.targets.cpu.sums import Sums
+from fastnn.targets.fields import SIZE
 
 IN_PLACE = object()
 EPOCHS_SECONDS = 1.0

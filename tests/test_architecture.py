@@ -61,7 +61,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], ...]] = {
         ("prepared_rows",),
     ),
     "fastnn.targets": (
-        ("engine", "layout"),
+        ("engine", "layout", "fields"),
         ("compiled",),
         ("numpy", "cpu", "cuda"),
         ("selection",),

@@ -16,7 +16,7 @@ from fastnn.ranks.group import Group
 from fastnn.ranks.watch import count_neighbours
 from fastnn.storage.kernels.machine import DISABLE_JIT
 from fastnn.targets.cpu import known_plans, parts, thread_count
-from fastnn.targets.cpu.plan import SIZE, WEIGHTS, make_plan
+from fastnn.targets.cpu.plan import make_plan
 from fastnn.targets.cpu.sums import Sums
 from fastnn.targets.cpu.tiling import (
     BACKWARD,
@@ -28,6 +28,7 @@ from fastnn.targets.cpu.tiling import (
     NEEDS,
     UPDATE_TILES,
 )
+from fastnn.targets.fields import SIZE, WEIGHTS
 from fastnn.targets.layout import Layout
 
 # Layers that go back in phases of their own, of each kind that the gradient is cut at.

@@ -32,9 +32,9 @@ def trained(problem, data, chunk_rows, family="block"):
     from fastnn.targets.cuda.host.arguments import Job
     from fastnn.targets.cuda.host.data import place
     from fastnn.targets.cuda.host.numba_cuda import cuda, limits
-    from fastnn.targets.cuda.host.plan import WEIGHTED
     from fastnn.targets.cuda.host.scalars import step_table, weigh_steps
     from fastnn.targets.cuda.host.streaming import Streamed
+    from fastnn.targets.fields import WEIGHTED
 
     rule, n, stream = problem.optimizer.rule, len(data), cuda.stream()
     family = choose_family(problem, rule, limits(), family)

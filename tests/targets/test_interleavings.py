@@ -15,9 +15,10 @@ import pytest
 from test_early import BEGUN, LAYOUTS, NOT_BEGUN, case
 
 from fastnn.targets.cpu import arguments, team
-from fastnn.targets.cpu.plan import BATCH, MIDDLE, PHASES, SAMPLES, STEPS, make_plan
+from fastnn.targets.cpu.plan import MIDDLE, PHASES, STEPS, make_plan
 from fastnn.targets.cpu.step import epoch
 from fastnn.targets.cpu.tiling import UPDATE_TILES
+from fastnn.targets.fields import BATCH, SAMPLES
 
 FUNCTIONS = {
     "tiles_in", "end_of_own", "claim", "close_early", "open_phase", "may_begin_early",

@@ -35,7 +35,8 @@ from fastnn.targets.cpu.arguments import (
     VALUES_ARE_DOUBLE,
 )
 from fastnn.targets.cpu.dtypes import SOURCES
-from fastnn.targets.cpu.plan import BATCH, SIZE, Plan
+from fastnn.targets.cpu.plan import Plan
+from fastnn.targets.fields import BATCH, SIZE
 from fastnn.targets.layout import aligned_zeros
 
 # Offsets in the plan, by which a place in memory is called.

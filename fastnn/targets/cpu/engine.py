@@ -58,7 +58,6 @@ from fastnn.targets.cpu.parts import count_parts
 from fastnn.targets.cpu.plan import (
     ADDRESS_TABLES,
     ADDRESSES_SIZE,
-    BATCH,
     CLASSES,
     COPIED,
     EPOCH_STEPS,
@@ -69,11 +68,8 @@ from fastnn.targets.cpu.plan import (
     NONZERO_SIZE,
     PREFETCH,
     ROW_BY_ROW,
-    SAMPLES,
-    SHARED,
     STEPS,
     THREADS,
-    WEIGHTED,
     Plan,
 )
 from fastnn.targets.cpu.resting import Resting
@@ -83,6 +79,7 @@ from fastnn.targets.cpu.thread_count import FLOPS_OF_UPDATE, choose_threads
 from fastnn.targets.cpu.tiling import IN_PLACE_UNITS, LOOK_TILES
 from fastnn.targets.cpu.user_rules import place_rules
 from fastnn.targets.cpu.working_memory import Working
+from fastnn.targets.fields import BATCH, SAMPLES, SHARED, WEIGHTED
 from fastnn.targets.layout import Layout
 from fastnn.threads.atomic import new_lock
 from fastnn.threads.crowding import run_two

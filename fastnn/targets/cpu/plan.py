@@ -35,6 +35,7 @@ from fastnn.rules.table import (
     update_row,
 )
 from fastnn.sanitizer import CHECKED
+from fastnn.targets import fields
 from fastnn.targets.cpu.kinds import BY_COLUMNS, BY_ROWS, KINDS, LINEAR, PERIODIC
 from fastnn.targets.cpu.lanes import fit_lanes, memory_for
 from fastnn.targets.cpu.laziness import STAMPED, Laziness
@@ -55,30 +56,35 @@ from fastnn.targets.cpu.tiling import (
     list_phases,
     look_rows,
 )
+from fastnn.targets.fields import (
+    DELTA,
+    INPUT,
+    MEAN_SLOT,
+    NEEDS_Z,
+    OUTPUT,
+    ROWWISE,
+    SHARED,
+    SIZE,
+    THRESHOLD,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+    describe,
+)
 from fastnn.targets.layout import SUMMED_ROWS, Allocator, Layout
 
 if TYPE_CHECKING:
     from fastnn.inputs.problem import Problem
 
-# Fields of a row of `Plan.layers`.
+# Fields of a row of `Plan.layers` after those of `fastnn.targets.fields`.
 (
-    K,  # inputs
-    N,  # outputs
     ACTIVATION,  # code, or CUSTOM
-    NEEDS_Z,  # 1: the derivative needs z, which is kept at Z
-    ROWWISE,  # 1: the activation works on whole rows
-    BIAS,  # 1: the bias is trained
-    WEIGHTS,  # offset of the (k + 1, n) weights
     NARROW,  # offset of the n biases where the weights before them are kept as (n, k), or -1
     TRAINABLE,  # offset of the n slopes below 0 that are trainable, or -1
     TRANSPOSED,  # offset of the (n, k) transposed weights, or -1
-    INPUT,  # offset of the (m, k) inputs, after dropout
     UNDROPPED,  # offset of the (m, k) inputs before dropout: INPUT where there is none
     MASK,  # offset of the (m, k) dropout factors, or -1
-    THRESHOLD,  # dropout rate as a fraction of 2^32
-    Z,  # offset of (m, n): z where NEEDS_Z, else OUTPUT; in the end, derivatives by TRAINABLE
-    OUTPUT,  # offset of (m, n): activations
-    DELTA,  # offset of (m, n): derivative of the loss by z
     PARTS,  # index of its first sum of squares in `parts`, where the gradient's norm is needed
     SLOPES,  # offset of (m, n): the slopes drawn in training, 1 above 0; or -1
     OWN_VALUE,  # address of the record of the user-defined activation, which the engine fills in
@@ -94,7 +100,7 @@ if TYPE_CHECKING:
     STATISTICS,  # of rows: offset of 1 / sqrt(variance + epsilon) of m rows; of columns: of five
     # vectors (n,), which lie padded(n) apart, or -1 in prediction; else -1
     LAYER_FIELDS,
-) = range(30)
+) = range(fields.LAYER_FIELDS, fields.LAYER_FIELDS + 19)
 
 IDENTITY = ACTIVATION_CODES["identity"]
 # Where in a row the parameters lie that a layer has one of a unit, but the bias: in their order.
@@ -109,17 +115,12 @@ UNIT_FIELDS = {
 }
 _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
 
-# Fields of `Plan.head`.
+# Fields of `Plan.head` after those of `fastnn.targets.fields`.
 (
-    LAYERS,
-    BATCH,  # rows of a batch: the batch size, or fewer if there are fewer rows
     CAPACITY,  # rows of every activation matrix
-    SAMPLES,  # rows of the data
     STEPS,  # minibatches of the epoch
     LOSS,  # code, or CUSTOM
     UPDATE,
-    SIZE,  # numbers in one copy of the parameters
-    MEAN_SLOT,  # from a parameter to its mean, or 0 where none is kept
     TARGETS,  # offset of the (m, n) targets of the batch
     ROW_SCALE,  # offset of (m,): weight of each row in the gradient
     ROW_SCRATCH,  # offset of (2, m)
@@ -131,7 +132,6 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     FIRST_TRAINED,  # the first layer that is trained: no derivative by what is before it is needed
     DIRECT,  # 1: the update is W = beta W + alpha X^T D, inside the product
     CLASSES,  # 1: targets are class indices
-    WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
     PREFETCH,  # how many rows ahead of time rows are asked for, or 0
     OWN_INPUTS,  # numbers from one thread's copy of the batch's inputs to the next thread's, or 0
     LOOK_ROWS,  # rows of a batch that have a list of the inputs that they use
@@ -140,7 +140,6 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     IN_PLACE,  # 1: the first layer reads the caller's rows where they lie; COPIED: in the same way,
     # it reads copies of them, for their numbers are of another dtype; SPARSE: they are sparse;
     # 0: copies in panels
-    CLIPS,  # 1: the gradient is clipped, by value or by norm
     KEPT,  # from a parameter to its gradient, kept until the norm of all is known, or 0
     OWN_LOSSES,  # address of the record of the user-defined loss, which the engine fills in: for
     OWN_LOSS_GRADIENTS,  # many numbers, for the derivatives of many,
@@ -152,7 +151,6 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     ENTRIES,  # offset of numbers of one row, for each thread: ENTRY_BLOCK, one thread after another
     GRADIENT,  # offset of the gradient of those rows of the first W that a batch uses, as W lies
     EPOCH_STEPS,  # minibatches of the epoch, where STEPS are those of a part of it
-    SHARED,  # 1: several processes share each batch, as `shares` has it
     STATUS,  # offset of two numbers behind the kept gradient, where it is summed over processes: 1
     # for a loss that is not finite, and 1 for a process that wants to stop; else 0
     SUM,  # address of the function that sums both, which the engine fills in
@@ -171,7 +169,7 @@ _UNITS = tuple(dict.fromkeys(UNIT_FIELDS.values()))
     ROW_BY_ROW,  # 1: all outputs are trained on one sparse row at a time: `step.sparse_outputs`
     SUMMED,  # 1: a batch's gradient by sparse rows is summed in PRIVATE: `step.sparse_ranges`
     HEAD_FIELDS,
-) = range(54)
+) = range(fields.NETWORK_FIELDS, fields.NETWORK_FIELDS + 46)
 
 COPIED, SPARSE = 2, 3  # of IN_PLACE
 # Of each thread: of the rows that it sums over, of some to be read later, and of those of either
@@ -320,16 +318,16 @@ def make_plan(
     capacity = batch if CHECKED else batch | 1
     padded = layout.padded
 
+    head = np.zeros(HEAD_FIELDS, np.int64)
     layers = np.zeros((len(shapes), LAYER_FIELDS), np.int64)
+    describe(problem, samples, own_rule, head, layers)
     for index, (layer, (k, n)) in enumerate(zip(problem.network.parametric, shapes, strict=True)):
         row = layers[index]
-        activation = activation_row(layer.activation)
-        row[[K, N, LAYER_KIND]] = k, n, KINDS[layer.kind].code
-        row[ACTIVATION] = ACTIVATION_CODES.get(activation.name, CUSTOM)
-        row[NEEDS_Z], row[ROWWISE] = activation.derivative_needs_z, activation.rowwise
+        row[LAYER_KIND] = KINDS[layer.kind].code
+        row[ACTIVATION] = ACTIVATION_CODES.get(activation_row(layer.activation).name, CUSTOM)
         row[[MASK, TRANSPOSED, NARROW, SLOPES, X_HAT, STATISTICS, WEIGHTS]] = -1
         row[list(_UNITS)] = -1
-        row[BIAS], row[COSINES] = getattr(layer, "bias", False), getattr(layer, "frequencies", 0)
+        row[COSINES] = getattr(layer, "frequencies", 0)
         if row[LAYER_KIND] != LINEAR:
             pass
         elif index == 0 and not (sparse or rounded) and is_narrow(layout, k, n):
@@ -348,6 +346,7 @@ def make_plan(
     parts_size = _place_parts(layers, layout, threads) if norm else threads * layout.panel
     places = INFERENCE_ROWS if CHECKED else INFERENCE_PLACES
     inference = np.stack([layers] * threads)
+    inference[:, :, THRESHOLD] = 0  # nothing is dropped
     for field in (WEIGHTS, NARROW, *_UNITS):
         there = layers[:, field] >= 0
         inference[:, there, field] += mean_slot
@@ -366,8 +365,6 @@ def make_plan(
     back_to = max(together, first_trained + 1)  # the first layer that hands derivatives on in ROWS
     for index, (row, rate) in enumerate(zip(layers, problem.network.dropouts, strict=True)):
         k, n = int(row[K]), int(row[N])
-        if rate > 0:
-            row[THRESHOLD] = int(rate * 2**32)
         if rate > 0 and not (sparse and index == 0):  # of whose numbers each is dropped by itself
             row[MASK] = take(capacity * padded(k))
             row[INPUT] = take(capacity * padded(k)) if index > 0 else first + step // 2
@@ -382,9 +379,7 @@ def make_plan(
         if activation_row(problem.network.parametric[index].activation).random:
             row[SLOPES] = take(capacity * padded(n))
 
-    head = np.zeros(HEAD_FIELDS, np.int64)
-    head[LAYERS], head[BATCH], head[CAPACITY] = len(shapes), batch, capacity
-    head[SAMPLES], head[THREADS] = samples, threads
+    head[CAPACITY], head[THREADS] = capacity, threads
     head[STEPS] = -(-samples // problem.batch_size)
     loss = loss_row(problem.loss)
     head[LOSS], head[UPDATE] = LOSS_CODES.get(loss.name, CUSTOM), UPDATE_CODES[rule]
@@ -410,7 +405,7 @@ def make_plan(
         own_loss: Any = problem.loss
         head[OWN_SCRATCH_SIZE] = take.round(own_loss.source.scratch)
         head[OWN_SCRATCH] = take(threads * int(head[OWN_SCRATCH_SIZE]))
-    head[CLIPS], head[KEPT] = own_rule and problem.clips, kept
+    head[KEPT] = kept
     head[FIRST_TRAINED] = first_trained
     shrunk = any(
         l1 and layer.trainable

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.rules import ends
-from fastnn.targets.cpu.plan import SIZE, WEIGHTS, K, N
 from fastnn.targets.cpu.working_memory import Working
+from fastnn.targets.fields import SIZE, WEIGHTS, K, N
 
 
 class Resting:

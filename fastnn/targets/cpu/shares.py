@@ -9,8 +9,8 @@ from __future__ import annotations
 from fastnn.targets.cpu.arguments import PLACE, ROWS_HERE, ROWS_IN_ALL
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT
-from fastnn.targets.cpu.plan import BATCH, SAMPLES, SHARED
 from fastnn.targets.cpu.views import head_of, shares_of
+from fastnn.targets.fields import BATCH, SAMPLES, SHARED
 
 
 @njit(**EXACT)

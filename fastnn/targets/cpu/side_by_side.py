@@ -25,8 +25,9 @@ from fastnn.targets.cpu.arguments import make_job, make_strided_views
 from fastnn.targets.cpu.checked import checked
 from fastnn.targets.cpu.engine import Engine
 from fastnn.targets.cpu.forward import PREDICT_FLOPS_PER_CALL, PREDICT_FLOPS_PER_THREAD
-from fastnn.targets.cpu.plan import INFERENCE_ROWS, SAMPLES
+from fastnn.targets.cpu.plan import INFERENCE_ROWS
 from fastnn.targets.cpu.user_rules import place_rules
+from fastnn.targets.fields import SAMPLES
 from fastnn.threads.atomic import Turn, new_lock
 from fastnn.threads.pool import Task
 

@@ -35,7 +35,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     pause,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE
-from fastnn.targets.cpu.plan import LEFT_OVER, MIDDLE, PHASES, ROWWISE, STEPS, THREADS, N
+from fastnn.targets.cpu.plan import LEFT_OVER, MIDDLE, PHASES, STEPS, THREADS
 from fastnn.targets.cpu.shares import rows_of
 from fastnn.targets.cpu.tiling import (
     BACKWARD,
@@ -51,6 +51,7 @@ from fastnn.targets.cpu.tiling import (
     UPDATE_TILES,
 )
 from fastnn.targets.cpu.views import control_of, head_of, layers_of, owners_of, phases_of, tiles_of
+from fastnn.targets.fields import ROWWISE, N
 
 # A thread without work looks again for a few microseconds, then gives way to whatever wants its
 # core, perhaps the thread that it waits for, and after a millisecond or so it naps. Threads that

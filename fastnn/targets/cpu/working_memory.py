@@ -18,7 +18,8 @@ from fastnn.inputs.problem import Problem
 from fastnn.targets.cpu.arguments import make_job
 from fastnn.targets.cpu.checked import wrote, zeros_for
 from fastnn.targets.cpu.laziness import Laziness
-from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, RANGE_BITS, SIZE, TRANSPOSED, N, Plan
+from fastnn.targets.cpu.plan import CAPACITY, ONES, PADDING, RANGE_BITS, TRANSPOSED, Plan
+from fastnn.targets.fields import SIZE, N
 
 if TYPE_CHECKING:
     from fastnn.inputs.sparse_rows import SparseRows

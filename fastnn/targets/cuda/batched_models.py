@@ -33,10 +33,11 @@ from fastnn.targets.cuda.host.arguments import RESULT_FIELDS, read_results
 from fastnn.targets.cuda.host.data import fits
 from fastnn.targets.cuda.host.memory import check_room, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import limits, on_device
-from fastnn.targets.cuda.host.plan import WEIGHTED, Plan, make_plan
+from fastnn.targets.cuda.host.plan import Plan, make_plan
 from fastnn.targets.cuda.host.scalars import step_tables
 from fastnn.targets.cuda.host.session import ROOM, Session
 from fastnn.targets.cuda.host.streaming import Chunk, Streamed
+from fastnn.targets.fields import WEIGHTED
 
 OUTPUT_BYTES = 256 << 20  # of predictions that are on the device together
 ORDER_ROWS = 1 << 26  # of the orders of all networks that are there together

@@ -24,14 +24,7 @@ from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM, Family, Job
 from fastnn.targets.cuda.host.data import Placed, place_features
 from fastnn.targets.cuda.host.memory import HostCopies, free_bytes
 from fastnn.targets.cuda.host.numba_cuda import count_devices
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    SAMPLES,
-    SHARED,
-    WEIGHTED,
-    Plan,
-    without_limits,
-)
+from fastnn.targets.cuda.host.plan import Plan, without_limits
 from fastnn.targets.cuda.host.reader import DeviceReader, all_finite
 from fastnn.targets.cuda.host.scalars import share_steps, step_table, step_tables, weigh_steps
 from fastnn.targets.cuda.host.session import ROOM, Session
@@ -39,6 +32,7 @@ from fastnn.targets.cuda.host.streaming import Chunk, Streamed
 from fastnn.targets.cuda.host.sums import Sums
 from fastnn.targets.cuda.tiled.family import Tiled
 from fastnn.targets.engine import Look
+from fastnn.targets.fields import BATCH, SAMPLES, SHARED, WEIGHTED
 from fastnn.threads.pool import TICK_SECONDS
 
 

@@ -35,24 +35,15 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U, loss_gradient
 from fastnn.targets.cpu.plan import (
-    BIAS,
     CLASSES,
-    DELTA,
     IN_LANES,
     LOSS,
     LOSS_BLOCK,
-    OUTPUT,
     OWN_GRADIENT,
     PREFETCH,
     ROW_SCRATCH,
-    SAMPLES,
-    SIZE,
     STEPS,
     UPDATE,
-    WEIGHTED,
-    WEIGHTS,
-    K,
-    N,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
@@ -88,6 +79,7 @@ from fastnn.targets.cpu.views import (
     target_weights_of,
     weights_of,
 )
+from fastnn.targets.fields import BIAS, DELTA, OUTPUT, SAMPLES, SIZE, WEIGHTED, WEIGHTS, K, N
 
 SOFTMAX = LOSS_CODES["softmax_cross_entropy"]
 # Losses whose derivative is compiled into a loop of its own; the others share one.

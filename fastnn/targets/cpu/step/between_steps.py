@@ -13,19 +13,7 @@ from fastnn.targets.cpu.arguments import ADDRESS, COLUMN_STRIDE, COLUMNS, ROW_ST
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
-from fastnn.targets.cpu.plan import (
-    BATCH,
-    IN_PLACE,
-    LAYERS,
-    LAZY,
-    MEAN_SLOT,
-    OWN_INPUTS,
-    PREFETCH,
-    SAMPLES,
-    THREADS,
-    UPDATE,
-    WEIGHTED,
-)
+from fastnn.targets.cpu.plan import IN_PLACE, LAZY, OWN_INPUTS, PREFETCH, THREADS, UPDATE
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
@@ -63,6 +51,7 @@ from fastnn.targets.cpu.views import (
     strided_of,
     weights_of,
 )
+from fastnn.targets.fields import BATCH, LAYERS, MEAN_SLOT, SAMPLES, WEIGHTED
 
 ADAM, ADAMW, NADAM = (UPDATE_CODES[name] for name in ("adam", "adamw", "nadam"))
 FACTORS = make_factors(math.sqrt, max, njit(**EXACT))

@@ -44,35 +44,25 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
-    BATCH,
     CAPACITY,
-    DELTA,
     FIRST_TRAINED,
     IN_PLACE,
     INFERENCE_ROWS,
-    INPUT,
     KEPT,
     LAYER_KIND,
-    LAYERS,
     LAZY,
     MASK,
     MIDDLE,
     NARROW,
-    OUTPUT,
     OWN_INPUTS,
     PHASES,
     PREFETCH,
     ROUNDED,
     ROW_BY_ROW,
-    ROWWISE,
-    SAMPLES,
     STATUS,
     STEPS,
     SUM,
     THREADS,
-    WEIGHTS,
-    K,
-    N,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO, make_gemm
 from fastnn.targets.cpu.products.narrow import make_narrow
@@ -125,6 +115,18 @@ from fastnn.targets.cpu.views import (
     owners_of,
     phases_of,
     strided_of,
+)
+from fastnn.targets.fields import (
+    BATCH,
+    DELTA,
+    INPUT,
+    LAYERS,
+    OUTPUT,
+    ROWWISE,
+    SAMPLES,
+    WEIGHTS,
+    K,
+    N,
 )
 
 NO_ORDER = np.zeros(0, np.int64)  # rows as they come
@@ -302,13 +304,13 @@ def make_epoch(dtype: np.dtype) -> SimpleNamespace:
                 own_inputs(job, step, samples, me)
                 own = me * head[OWN_INPUTS]
             p1 = p0 + phases[p, COLUMN_BLOCK]
-            if layers[layer, ROWWISE] == 1 or p1 >= phases[p, END_PANEL]:
+            if layers[layer, ROWWISE] > 0 or p1 >= phases[p, END_PANEL]:
                 p1 = panels_of(layers[layer, N])
             linear_forward(job, layer, first, r0, r1, p0, p1, own, me)
             drop_outputs(job, layer, first, r0, r1, p0, p1)
         elif kind == BACKWARD:
             end, p0 = phases[p, END_PANEL], p0 + phases[p, FIRST_PANEL]
-            p1 = end if layers[layer - 1, ROWWISE] == 1 else min(end, p0 + phases[p, COLUMN_BLOCK])
+            p1 = end if layers[layer - 1, ROWWISE] > 0 else min(end, p0 + phases[p, COLUMN_BLOCK])
             linear_backward(job, layer, r0, r1, p0, p1, me)
         elif kind == MAX_NORM:
             clip_columns(job, layer, p0, me)

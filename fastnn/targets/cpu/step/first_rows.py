@@ -10,7 +10,7 @@ from fastnn.targets.cpu.arguments import ADDRESS, ROW_STRIDE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import IN_PLACE, INPUT, K
+from fastnn.targets.cpu.plan import IN_PLACE
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.views import (
     addresses_of,
@@ -21,6 +21,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     strided_of,
 )
+from fastnn.targets.fields import INPUT, K
 
 
 @njit(**EXACT)

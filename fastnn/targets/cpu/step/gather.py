@@ -19,17 +19,12 @@ from fastnn.targets.cpu.plan import (
     CAPACITY,
     CLASSES,
     IN_PLACE,
-    INPUT,
-    LAYERS,
     MASK,
     NARROW,
     ROW_SCALE,
     SPARSE,
     TARGETS,
-    THRESHOLD,
     UNDROPPED,
-    WEIGHTED,
-    K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.shares import place_of_batch
@@ -42,6 +37,7 @@ from fastnn.targets.cpu.views import (
     strided_of,
     weights_of,
 )
+from fastnn.targets.fields import INPUT, LAYERS, THRESHOLD, WEIGHTED, K
 
 ONE = np.int64(1)
 

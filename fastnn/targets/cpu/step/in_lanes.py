@@ -38,7 +38,6 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
 from fastnn.targets.cpu.plan import (
-    BIAS,
     CLASSES,
     IN_LANES,
     LOSS,
@@ -46,14 +45,8 @@ from fastnn.targets.cpu.plan import (
     OWN_LOSS_GRADIENTS,
     PREFETCH,
     ROW_SCRATCH,
-    SAMPLES,
-    SIZE,
     STEPS,
     UPDATE,
-    WEIGHTED,
-    WEIGHTS,
-    K,
-    N,
 )
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ZERO
@@ -80,6 +73,7 @@ from fastnn.targets.cpu.views import (
     strided_of,
     target_weights_of,
 )
+from fastnn.targets.fields import BIAS, SAMPLES, SIZE, WEIGHTED, WEIGHTS, K, N
 
 SOFTMAX = LOSS_CODES["softmax_cross_entropy"]
 

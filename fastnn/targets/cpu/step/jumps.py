@@ -15,7 +15,7 @@ from fastnn.targets.cpu.arguments import CUT, JUMP, RUN_A, RUN_B, RUN_C, SUMS, A
 from fastnn.targets.cpu.laziness import COUNTED_STEPS, CUT_MEAN, MEAN_STEPS, STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE, K
+from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, UPDATE
 from fastnn.targets.cpu.scalars import (
     ALL_NOW,
     BETA1,
@@ -38,6 +38,7 @@ from fastnn.targets.cpu.scalars import (
     THROUGH,
 )
 from fastnn.targets.cpu.views import head_of, jumps_of, layers_of, numbers_of
+from fastnn.targets.fields import K
 
 SMALLEST = 2.0**-40  # scale of W: what is stored is W divided by it, and must not overflow
 # Where its mean is a sum of it, and of what is stored of the mean divided by the other of these,

@@ -19,22 +19,16 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.llvm.transpose import make_transpose
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
-    BATCH,
     CAPACITY,
     CLASSES,
-    DELTA,
     IDENTITY,
     IN_PLACE,
-    INPUT,
     LAYER_KIND,
-    LAYERS,
     LOOK_ROWS,
     LOSS,
     MASK,
     NARROW,
-    NEEDS_Z,
     ONES,
-    OUTPUT,
     OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
@@ -56,11 +50,6 @@ from fastnn.targets.cpu.plan import (
     THREADS,
     TRAINABLE,
     TRANSPOSED,
-    WEIGHTED,
-    WEIGHTS,
-    K,
-    N,
-    Z,
 )
 from fastnn.targets.cpu.products.gemm import CONTINUE, ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
@@ -77,6 +66,19 @@ from fastnn.targets.cpu.views import (
     order_of,
     row_loss_of,
     target_weights_of,
+)
+from fastnn.targets.fields import (
+    BATCH,
+    DELTA,
+    INPUT,
+    LAYERS,
+    NEEDS_Z,
+    OUTPUT,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    N,
+    Z,
 )
 
 SOFTMAX, HARDMAX = ACTIVATION_CODES["softmax"], ACTIVATION_CODES["hardmax"]

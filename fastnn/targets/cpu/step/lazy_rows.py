@@ -19,18 +19,7 @@ from fastnn.targets.cpu.laziness import COUNTED_STEPS, SCALED, STAMPED, STEPWISE
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import address_of, prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, MERGED, U
-from fastnn.targets.cpu.plan import (
-    BATCH,
-    EPOCH_STEPS,
-    GRADIENT,
-    LAZY,
-    MEAN_SLOT,
-    SIZE,
-    UPDATE,
-    WEIGHTS,
-    K,
-    N,
-)
+from fastnn.targets.cpu.plan import EPOCH_STEPS, GRADIENT, LAZY, UPDATE
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import ALL_NOW, GOOD_NOW, NEXT_SCALE, THROUGH
 from fastnn.targets.cpu.step.jumps import SGD, first_rate, place_of_run
@@ -47,6 +36,7 @@ from fastnn.targets.cpu.views import (
     tiles_of,
     touched_of,
 )
+from fastnn.targets.fields import BATCH, MEAN_SLOT, SIZE, WEIGHTS, K, N
 
 AHEAD = 6  # rows of W asked for ahead of time
 

@@ -41,27 +41,17 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U, make_rules
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
-    BATCH,
-    BIAS,
-    CLIPS,
-    DELTA,
     DIRECT,
     EPOCH_STEPS,
     IDENTITY,
     IN_PLACE,
-    INPUT,
     KEPT,
-    OUTPUT,
     OWN_VALUE,
     PREFETCH,
     PRIVATE,
-    SAMPLES,
     STEPS,
     UPDATE,
-    WEIGHTS,
-    K,
-    N,
-)  # fmt: skip
+)
 from fastnn.targets.cpu.products.dot import make_dot
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import (
@@ -97,6 +87,7 @@ from fastnn.targets.cpu.views import (
     row_loss_of,
     strided_of,
 )
+from fastnn.targets.fields import BATCH, BIAS, CLIPS, DELTA, INPUT, OUTPUT, SAMPLES, WEIGHTS, K, N
 from fastnn.targets.layout import SUMMED_ROWS
 
 FEW_ROWS = 16  # of which the second sum, of k numbers, would take longer than it is worth

@@ -26,14 +26,12 @@ from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop
 from fastnn.targets.cpu.plan import (
-    BATCH,
     COPIED,
     IN_PLACE,
     LIST_SLACK,
     LOOK_ROWS,
     NONZERO_SIZE,
     OWN_INPUTS,
-    K,
 )
 from fastnn.targets.cpu.products.gemm import ZERO, make_tile_rows
 from fastnn.targets.cpu.tiling import LOOK_TILES
@@ -43,6 +41,7 @@ from fastnn.targets.cpu.views import (
     layers_of,
     nonzero_of,
 )
+from fastnn.targets.fields import BATCH, K
 
 WORTHWHILE = 128  # columns; with fewer of them there is little to gain
 PATIENCE = 16  # steps that go over all columns after one that uses them all

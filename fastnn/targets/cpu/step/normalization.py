@@ -19,22 +19,17 @@ from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     BETA,
     CAPACITY,
-    DELTA,
     GAMMA,
-    INPUT,
     LAYER_KIND,
-    LAYERS,
     MEAN,
-    MEAN_SLOT,
-    OUTPUT,
     PADDING,
     ROW_SCRATCH,
     STATISTICS,
     VARIANCE,
     X_HAT,
-    N,
 )
 from fastnn.targets.cpu.views import head_of, layers_of, make_view, parts_of
+from fastnn.targets.fields import DELTA, INPUT, LAYERS, MEAN_SLOT, OUTPUT, N
 
 # What is kept of each column of a batch at STATISTICS, one vector (n,) after another: mean,
 # variance and 1 / sqrt(variance + epsilon) of x; the means of delta and of delta x_hat.

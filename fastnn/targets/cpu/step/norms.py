@@ -17,13 +17,14 @@ from fastnn.rules.updates import CLIP_EPSILON, NORM_EPSILON
 from fastnn.targets.cpu.kinds import LINEAR
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import KEPT, LAYER_KIND, MEAN_SLOT, NARROW, PARTS, WEIGHTS, K, N
+from fastnn.targets.cpu.plan import KEPT, LAYER_KIND, NARROW, PARTS
 from fastnn.targets.cpu.products.dot import make_squares
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import CLIP_NORM, CLIP_SCALE, COLUMN_NORM, SHARE
 from fastnn.targets.cpu.step.between_steps import layer_number
 from fastnn.targets.cpu.step.per_unit import KINDS
 from fastnn.targets.cpu.views import head_of, layers_of, make_view, numbers_of, parts_of, tiles_of
+from fastnn.targets.fields import MEAN_SLOT, WEIGHTS, K, N
 
 # Squares of numbers that are this much smaller do not overflow. A power of two rounds nothing.
 UNIT = 2.0**-540

@@ -10,19 +10,14 @@ from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
-    DELTA,
     IDENTITY,
     LOSS,
-    NEEDS_Z,
-    OUTPUT,
     OWN_DERIVATIVE,
     OWN_LOSS_GRADIENTS,
     OWN_LOSSES,
     OWN_VALUE,
     ROW_SCALE,
     TARGETS,
-    WEIGHTED,
-    Z,
 )
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT
@@ -37,6 +32,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     row_loss_of,
 )
+from fastnn.targets.fields import DELTA, NEEDS_Z, OUTPUT, WEIGHTED, Z
 
 
 def make_output_losses(dtype: np.dtype, rules: Any) -> Any:

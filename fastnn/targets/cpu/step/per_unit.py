@@ -13,23 +13,10 @@ import numpy as np
 
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import INLINE, MERGED
-from fastnn.targets.cpu.plan import (
-    BETA,
-    BIAS,
-    CAPACITY,
-    DELTA,
-    GAMMA,
-    NARROW,
-    ONES,
-    TRAINABLE,
-    WEIGHTS,
-    X_HAT,
-    K,
-    N,
-    Z,
-)
+from fastnn.targets.cpu.plan import BETA, CAPACITY, GAMMA, NARROW, ONES, TRAINABLE, X_HAT
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
+from fastnn.targets.fields import BIAS, DELTA, WEIGHTS, K, N, Z
 from fastnn.targets.layout import SUMMED_ROWS
 
 KINDS = 3  # 0: bias, beta or phase; 1: the slope; 2: gamma or frequency

@@ -17,20 +17,9 @@ import numpy as np
 from fastnn.targets.cpu.llvm.columns import make_columns
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, U
-from fastnn.targets.cpu.plan import (
-    BETA,
-    CAPACITY,
-    COSINES,
-    DELTA,
-    GAMMA,
-    INPUT,
-    LAYERS,
-    OUTPUT,
-    X_HAT,
-    K,
-    N,
-)
+from fastnn.targets.cpu.plan import BETA, CAPACITY, COSINES, GAMMA, X_HAT
 from fastnn.targets.cpu.views import head_of, layers_of, make_view
+from fastnn.targets.fields import DELTA, INPUT, LAYERS, OUTPUT, K, N
 
 
 def make_periodic(dtype: np.dtype, panel: int, width_of: Any, elementary: Any) -> SimpleNamespace:

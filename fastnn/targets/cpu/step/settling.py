@@ -26,7 +26,7 @@ from fastnn.targets.cpu.arguments import RUN_A, RUN_B, RUN_C
 from fastnn.targets.cpu.laziness import CUT, CUT_MEAN
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
-from fastnn.targets.cpu.plan import LAZY, MEAN_SLOT, WEIGHTS, K, N
+from fastnn.targets.cpu.plan import LAZY
 from fastnn.targets.cpu.scalars import (
     GOOD_NOW,
     NEXT_GOOD,
@@ -38,6 +38,7 @@ from fastnn.targets.cpu.scalars import (
 )
 from fastnn.targets.cpu.step.jumps import place_of_sums
 from fastnn.targets.cpu.views import head_of, jumps_of, layers_of, make_view, numbers_of
+from fastnn.targets.fields import MEAN_SLOT, WEIGHTS, K, N
 
 
 def make_settling(dtype: np.dtype, panel: int, width_of: Any) -> SimpleNamespace:

@@ -14,7 +14,7 @@ from fastnn.targets.cpu.arguments import ADDRESS, BAD_STEP, FIRST_STEP, ROW_STRI
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, prefetch
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U, rounded_product
-from fastnn.targets.cpu.plan import BIAS, LOSS, MEAN_SLOT, OWN_LOSSES, UPDATE, WEIGHTED, N
+from fastnn.targets.cpu.plan import LOSS, OWN_LOSSES, UPDATE
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.scalars import (
     BETA1,
@@ -43,6 +43,7 @@ from fastnn.targets.cpu.views import (
     target_weights_of,
     weights_of,
 )
+from fastnn.targets.fields import BIAS, MEAN_SLOT, WEIGHTED, N
 
 AHEAD = 16  # rows asked for ahead of time
 LOSS_ALPHA = 4  # where the parameter of the loss is among `alphas`, behind the four of one layer

@@ -13,10 +13,11 @@ import numpy as np
 from fastnn.rules.activations import RRELU_HIGH, RRELU_LOW
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import MERGED, U
-from fastnn.targets.cpu.plan import CAPACITY, DELTA, LAYERS, OUTPUT, SLOPES, TRAINABLE, N, Z
+from fastnn.targets.cpu.plan import CAPACITY, SLOPES, TRAINABLE
 from fastnn.targets.cpu.shares import place_of_batch
 from fastnn.targets.cpu.step.gather import squares32
 from fastnn.targets.cpu.views import head_of, keys_of, layers_of, make_view
+from fastnn.targets.fields import DELTA, LAYERS, OUTPUT, N, Z
 
 SPAN, PER_WORD = RRELU_HIGH - RRELU_LOW, 2.0**-32
 

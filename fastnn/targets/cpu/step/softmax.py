@@ -18,18 +18,7 @@ from fastnn.targets.cpu.llvm import pure_python
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.llvm.vectors import INT64, Writer, data_pointer, loop, when
-from fastnn.targets.cpu.plan import (
-    CAPACITY,
-    CLASSES,
-    DELTA,
-    LAYERS,
-    OUTPUT,
-    PADDING,
-    ROW_SCALE,
-    ROW_SCRATCH,
-    TARGETS,
-    N,
-)
+from fastnn.targets.cpu.plan import CAPACITY, CLASSES, PADDING, ROW_SCALE, ROW_SCRATCH, TARGETS
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.views import (
     classes_of,
@@ -39,6 +28,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     row_loss_of,
 )
+from fastnn.targets.fields import DELTA, LAYERS, OUTPUT, N
 
 
 def make_softmax(

@@ -42,23 +42,16 @@ from fastnn.targets.cpu.llvm.rule_loops import (
 )
 from fastnn.targets.cpu.plan import (
     ACTIVATION,
-    BATCH,
     CAPACITY,
-    DELTA,
     IDENTITY,
     LOSS,
     LOSS_BLOCK,
-    OUTPUT,
     OWN_GRADIENT,
     OWN_VALUE,
     RANGE_BITS,
     RANGE_SUMS,
     ROW_SCRATCH,
-    SAMPLES,
     STEPS,
-    WEIGHTED,
-    WEIGHTS,
-    K,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import INVERSE_WEIGHT, L1, L2, PENALTY, SCALE
@@ -86,6 +79,7 @@ from fastnn.targets.cpu.views import (
     sparse_of,
     weights_of,
 )
+from fastnn.targets.fields import BATCH, DELTA, OUTPUT, SAMPLES, WEIGHTED, WEIGHTS, K
 
 JOINED = NOT_OPEN - 1  # the word of a thread that waits for work to be shared
 

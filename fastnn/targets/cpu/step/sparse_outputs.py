@@ -38,22 +38,15 @@ from fastnn.targets.cpu.llvm.intrinsics import (
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, MERGED, U
 from fastnn.targets.cpu.plan import (
-    DELTA,
     ENTRIES,
     ENTRY_BLOCK,
     EPOCH_STEPS,
     LAZY,
     LOSS,
     LOSS_BLOCK,
-    MEAN_SLOT,
-    OUTPUT,
     OWN_GRADIENT,
     ROW_SCRATCH,
     STEPS,
-    WEIGHTED,
-    WEIGHTS,
-    K,
-    N,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.products.scattered import make_scattered
@@ -94,6 +87,7 @@ from fastnn.targets.cpu.views import (
     target_weights_of,
     weights_of,
 )
+from fastnn.targets.fields import DELTA, MEAN_SLOT, OUTPUT, WEIGHTED, WEIGHTS, K, N
 
 
 def make_sparse_outputs(

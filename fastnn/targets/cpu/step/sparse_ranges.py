@@ -33,19 +33,7 @@ from fastnn.targets.cpu.llvm.intrinsics import (
     prefetch,
 )
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
-from fastnn.targets.cpu.plan import (
-    DELTA,
-    EPOCH_STEPS,
-    LAZY,
-    MEAN_SLOT,
-    PREFETCH,
-    PRIVATE,
-    RANGE_BITS,
-    SAMPLES,
-    SUMMED,
-    WEIGHTS,
-    K,
-)
+from fastnn.targets.cpu.plan import EPOCH_STEPS, LAZY, PREFETCH, PRIVATE, RANGE_BITS, SUMMED
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import ALL_NOW, NEXT_GOOD, NEXT_SCALE, THROUGH
 from fastnn.targets.cpu.step.jumps import first_rate
@@ -61,6 +49,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     sparse_of,
 )
+from fastnn.targets.fields import DELTA, MEAN_SLOT, SAMPLES, WEIGHTS, K
 from fastnn.targets.layout import SUMMED_ROWS
 
 AHEAD = 3  # rows asked for ahead of time, at least; else those of the next batch

@@ -24,20 +24,7 @@ from fastnn.targets.cpu.laziness import STAMPED
 from fastnn.targets.cpu.llvm.inner import njit
 from fastnn.targets.cpu.llvm.intrinsics import load_float32, load_float64, load_int32, load_int64
 from fastnn.targets.cpu.llvm.rule_loops import EXACT, INLINE, U
-from fastnn.targets.cpu.plan import (
-    CAPACITY,
-    DELTA,
-    ENTRIES,
-    ENTRY_BLOCK,
-    LAYERS,
-    LAZY,
-    NONZERO_SIZE,
-    OUTPUT,
-    THRESHOLD,
-    WEIGHTS,
-    K,
-    N,
-)
+from fastnn.targets.cpu.plan import CAPACITY, ENTRIES, ENTRY_BLOCK, LAZY, NONZERO_SIZE
 from fastnn.targets.cpu.products.gemm import ZERO
 from fastnn.targets.cpu.products.scattered import make_scattered
 from fastnn.targets.cpu.scalars import SCALE
@@ -53,6 +40,7 @@ from fastnn.targets.cpu.views import (
     order_of,
     sparse_of,
 )
+from fastnn.targets.fields import DELTA, LAYERS, OUTPUT, THRESHOLD, WEIGHTS, K, N
 
 
 @njit(**EXACT)

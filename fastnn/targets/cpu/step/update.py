@@ -21,17 +21,13 @@ from fastnn.targets.cpu.plan import (
     ADDRESS_TABLES,
     ADDRESSES_SIZE,
     CAPACITY,
-    CLIPS,
-    DELTA,
     DIRECT,
     IN_PLACE,
-    INPUT,
     KEPT,
     LAYER_KIND,
     LAZY,
     LIST_SLACK,
     LOOK_ROWS,
-    MEAN_SLOT,
     NARROW,
     OWN_INPUTS,
     PACKED,
@@ -39,14 +35,10 @@ from fastnn.targets.cpu.plan import (
     PRIVATE,
     PRIVATE_SIZE,
     ROUNDED,
-    SIZE,
     SPARSE,
     STATUS,
     TRAINABLE,
     UPDATE,
-    WEIGHTS,
-    K,
-    N,
 )
 from fastnn.targets.cpu.products.gemm import ONE, ZERO
 from fastnn.targets.cpu.scalars import (
@@ -87,6 +79,7 @@ from fastnn.targets.cpu.views import (
     numbers_of,
     tiles_of,
 )
+from fastnn.targets.fields import CLIPS, DELTA, INPUT, MEAN_SLOT, SIZE, WEIGHTS, K, N
 from fastnn.targets.layout import SUMMED_ROWS
 
 

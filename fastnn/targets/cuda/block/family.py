@@ -37,21 +37,9 @@ from fastnn.targets.cuda.host.numba_cuda import (
     one_by_one,
     quotient,
 )
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    KEPT,
-    OUTPUTS,
-    ROWWISE,
-    SAMPLES,
-    STATE,
-    TRAINED,
-    WEIGHTED,
-    K,
-    Plan,
-    layout_of,
-    make_plan,
-)
+from fastnn.targets.cuda.host.plan import HELD, OUTPUTS, STATE, TRAINED, Plan, layout_of, make_plan
 from fastnn.targets.cuda.host.scalars import WEIGHT
+from fastnn.targets.fields import BATCH, ROWWISE, SAMPLES, WEIGHTED, K
 
 THREADS = 2 if SIMULATED else 256
 STATIC_BYTES = 8 * THREADS  # of shared memory, beside the network
@@ -64,7 +52,7 @@ def make_step(o: SimpleNamespace, plan: np.ndarray) -> Any:
     Nothing is compiled that the layers of a plan with these words have no use for.
     """
     layers, first_trained = len(plan) - 1, int(plan[1:, TRAINED].argmax())
-    by_norm, rowwise = bool(plan[0, KEPT] >= 0), bool(plan[1:, ROWWISE].any())
+    by_norm, rowwise = bool(plan[0, HELD] >= 0), bool(plan[1:, ROWWISE].any())
     forward_rows, backward_rows = make_rowwise(o, rowwise)
     gather, forward, loss = o.gather, o.forward, o.loss
     last_derivative, backward, apply = o.last_derivative, o.backward, o.apply

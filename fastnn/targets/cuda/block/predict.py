@@ -20,17 +20,8 @@ from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import launch
 from fastnn.targets.cuda.host.memory import new_array
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, U, cuda, kernel
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    LAYERS,
-    LDW,
-    ROWWISE,
-    SIZE,
-    STATE,
-    WEIGHTS,
-    Plan,
-    make_plan,
-)
+from fastnn.targets.cuda.host.plan import LDW, STATE, Plan, make_plan
+from fastnn.targets.fields import BATCH, LAYERS, MEAN_SLOT, ROWWISE, SIZE, WEIGHTS
 
 THREADS = 2 if SIMULATED else 256
 ROWS = 32  # that a block takes at a time
@@ -111,7 +102,7 @@ class Predictor:
         self._recipe = recipe_of(problem, rule)
         self._plan = make_plan(replace(problem, batch_size=ROWS), ROWS, rule=rule, ones=True)
         self._plan.words[1:, [WEIGHTS, LDW]] = plan.words[1:, [WEIGHTS, LDW]]
-        self._plan.words[0, [SIZE, STATE]] = plan.words[0, [SIZE, STATE]]
+        self._plan.words[0, [SIZE, STATE, MEAN_SLOT]] = plan.words[0, [SIZE, STATE, MEAN_SLOT]]
 
     def kernels(self) -> list[tuple[Any, tuple[Any, ...]]]:
         """Return the kernel, with the types of its arguments."""

@@ -17,7 +17,7 @@ from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.device.work import Layer, layer_of
 from fastnn.targets.cuda.host.formulas import ALPHA, KEPT_FACTOR
 from fastnn.targets.cuda.host.numba_cuda import U, inner, named
-from fastnn.targets.cuda.host.plan import LAYERS
+from fastnn.targets.fields import LAYERS
 
 
 class Drops(NamedTuple):
@@ -128,7 +128,7 @@ def make_epilogue(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def slopes_in(work, layer):
         at, trainable, key = layer_of(work.words, layer), -1, no_key
-        if at.trainable == 1:
+        if at.learns_slopes == 1:
             trainable = at.weights + (at.k + 1) * at.ldw
         drawn = work.training and at.drawn == 1
         if drawn:

@@ -19,7 +19,7 @@ from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import I32, U, cuda, inner, named, quotient
-from fastnn.targets.cuda.host.plan import BATCH, LAYERS, ROWWISE
+from fastnn.targets.fields import BATCH, LAYERS, ROWWISE
 
 SOFTMAX, HARDMAX = 1, 2
 

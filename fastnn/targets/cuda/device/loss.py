@@ -10,8 +10,8 @@ from fastnn.targets.cuda.device.elementary import top_of
 from fastnn.targets.cuda.device.rules import ALONE, Recipe
 from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import U, inner
-from fastnn.targets.cuda.host.plan import LAYERS
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
+from fastnn.targets.fields import LAYERS
 
 
 def make_loss(recipe: Recipe, rules: Any) -> Any:

@@ -32,8 +32,9 @@ from fastnn.targets.cuda.host.formulas import (
     REST2,
 )
 from fastnn.targets.cuda.host.numba_cuda import U, inner, named, quotient
-from fastnn.targets.cuda.host.plan import CLIPS, KEPT, MEAN, SIZE, STATE
+from fastnn.targets.cuda.host.plan import HELD
 from fastnn.targets.cuda.host.scalars import C1, C2, C3, DECAY, RATE
+from fastnn.targets.fields import CLIPS, MEAN_SLOT, SIZE
 
 
 class Learning(NamedTuple):
@@ -113,7 +114,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             real(step[C1]), real(step[C2]), real(step[C3]),
         )  # fmt: skip
         return Learning(
-            layer_of(words, layer), words[0, SIZE], words[0, KEPT], words[0, CLIPS] == 1,
+            layer_of(words, layer), words[0, SIZE], words[0, HELD], words[0, CLIPS] == 1,
             real(numbers[CLIP_VALUE]), real(rate * numbers[U(own + L1)]), real(l2),
             real(1.0 - step[DECAY] * factor), real(rate),
             real(rate * numbers[U(own + BIAS_FACTOR)]), constants,
@@ -221,7 +222,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             if i + 3 <= k:
                 finish(own, work, i + 3, j, s3)
             e += work.team
-        if own.of.trainable == 1:
+        if own.of.learns_slopes == 1:
             j = work.me
             while j < n:
                 g = zero
@@ -233,7 +234,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def largest(work):
         """Return the largest size among the kept gradients of this thread, at least 1."""
-        found, kept = 1.0, work.words[0, KEPT]
+        found, kept = 1.0, work.words[0, HELD]
         e, size = work.me, work.words[0, SIZE]
         while e < size:
             found = max(found, abs(np.float64(work.act[U(kept + e)])))
@@ -243,7 +244,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
     @inner
     def squares(work, unit):
         """Return the sum of the squares of the kept gradients of this thread, each over `unit`."""
-        total, kept = 0.0, work.words[0, KEPT]
+        total, kept = 0.0, work.words[0, HELD]
         e, size = work.me, work.words[0, SIZE]
         while e < size:
             g = np.float64(work.act[U(kept + e)]) / unit
@@ -269,7 +270,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
             n = own.of.n
             if own.of.trained == 0:
                 return
-            e, count = work.me, (own.of.k + 1 + own.of.trainable) * n
+            e, count = work.me, (own.of.k + 1 + own.of.learns_slopes) * n
             while e < count:
                 i = quotient(e, n)
                 does(own, work, i, own.of.weights + i * own.of.ldw + e - i * n, factor)
@@ -296,7 +297,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
         limit = work.numbers[U(places.layers + layer * places.each + MAX_NORM)]
         if limit == math.inf:
             return
-        share, mean = real(work.step[C1]), words[0, STATE] - words[0, SIZE]
+        share, mean = real(work.step[C1]), words[0, MEAN_SLOT]
         j = work.me
         while j < of.n:
             first = of.weights + j
@@ -313,7 +314,7 @@ def make_update(recipe: Recipe, rules: SimpleNamespace) -> SimpleNamespace:
                     at = first + i * of.ldw
                     w = par[U(at)]
                     par[U(at)] = w * factor
-                    if words[0, MEAN] == 1:
+                    if mean > 0:
                         # The mean has taken in what the rule made of w, not what the limit does.
                         s = par[U(at + mean)] + share * (w * factor - w)
                         par[U(at + mean)] = w * factor if share == one else s

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 from typing import Any, NamedTuple
 
+from fastnn.targets import fields as f
 from fastnn.targets.cuda.host import plan as p
 from fastnn.targets.cuda.host.numba_cuda import inner
 
@@ -52,8 +53,8 @@ class Work(NamedTuple):
 # A layer's row of `fastnn.targets.cuda.host.plan.Plan.words`, by the names of its fields.
 Layer = namedtuple(
     "Layer",
-    "k n code rowwise needs_z bias trained weights ldw trainable drawn input ldx drops threshold z "
-    "output delta ldn",
+    "k n code rowwise needs_z bias trained weights ldw learns_slopes drawn input ldx drops "
+    "threshold z output delta ldn",
 )
 
 
@@ -62,9 +63,9 @@ def layer_of(words, layer):
     """Return what the words of a plan say of a layer."""
     w = 1 + layer
     return Layer(
-        words[w, p.K], words[w, p.N], words[w, p.CODE], words[w, p.ROWWISE], words[w, p.NEEDS_Z],
-        words[w, p.BIAS], words[w, p.TRAINED], words[w, p.WEIGHTS], words[w, p.LDW],
-        words[w, p.TRAINABLE], words[w, p.DRAWN], words[w, p.INPUT], words[w, p.LDX],
-        words[w, p.DROPS], words[w, p.THRESHOLD], words[w, p.Z], words[w, p.OUTPUT],
-        words[w, p.DELTA], words[w, p.LDN],
+        words[w, f.K], words[w, f.N], words[w, p.CODE], words[w, f.ROWWISE], words[w, f.NEEDS_Z],
+        words[w, f.BIAS], words[w, p.TRAINED], words[w, f.WEIGHTS], words[w, p.LDW],
+        words[w, p.LEARNS_SLOPES], words[w, p.DRAWN], words[w, f.INPUT], words[w, p.LDX],
+        words[w, p.DROPS], words[w, f.THRESHOLD], words[w, f.Z], words[w, f.OUTPUT],
+        words[w, f.DELTA], words[w, p.LDN],
     )  # fmt: skip

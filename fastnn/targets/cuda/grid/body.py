@@ -33,21 +33,9 @@ from fastnn.targets.cuda.grid.tiles import make_tiles
 from fastnn.targets.cuda.grid.update import make_learn
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, U, cuda, inner, kernel, make_shared_array
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    FIELDS,
-    LDW,
-    SAMPLES,
-    SIZE,
-    TRAINABLE,
-    TRAINED,
-    WEIGHTED,
-    WEIGHTS,
-    K,
-    N,
-    Plan,
-)
+from fastnn.targets.cuda.host.plan import FIELDS, LDW, LEARNS_SLOPES, TRAINED, Plan
 from fastnn.targets.cuda.host.scalars import STEP_FIELDS, WEIGHT
+from fastnn.targets.fields import BATCH, SAMPLES, SIZE, WEIGHTED, WEIGHTS, K, N
 
 THREADS = 2 if SIMULATED else 256
 
@@ -75,8 +63,8 @@ def make_body(recipe: Recipe, layout: tuple[tuple[int, ...], ...], shape: Shape,
     bias = int(laid_out[1, WEIGHTS] + laid_out[1, K] * laid_out[1, LDW])
     words = laid_out.copy()
     words[1:, WEIGHTS] -= bias  # all parameters but the first W are counted from there
-    others = (words[1:, K] + 1 + words[1:, TRAINABLE]) @ words[1:, N] - words[1, K] * words[1, N]
-    others = int(others)
+    rows = words[1:, K] + 1 + words[1:, LEARNS_SLOPES]
+    others = int(rows @ words[1:, N] - words[1, K] * words[1, N])
     share = -(-others // shape.blocks)  # how many of them a block updates
     o = make_operations(recipe)
     t = make_tiles(np.dtype(recipe.dtype))

@@ -23,7 +23,8 @@ from fastnn.targets.cuda.host.numba_cuda import (
     Limits,
     cuda,
 )
-from fastnn.targets.cuda.host.plan import BATCH, SAMPLES, Plan, layout_of
+from fastnn.targets.cuda.host.plan import Plan, layout_of
+from fastnn.targets.fields import BATCH, SAMPLES
 
 OLDEST = (8, 0)  # compute capability: cp.async came with Ampere
 

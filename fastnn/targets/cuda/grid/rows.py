@@ -18,8 +18,9 @@ from fastnn.targets.cuda.device.teams import copy
 from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.grid.shape import Shape
 from fastnn.targets.cuda.host.numba_cuda import U, cuda, inner, named, one_by_one
-from fastnn.targets.cuda.host.plan import BATCH, OUTPUTS, ROWWISE
+from fastnn.targets.cuda.host.plan import OUTPUTS
 from fastnn.targets.cuda.host.scalars import INVERSE, LOSS_ALPHA
+from fastnn.targets.fields import BATCH, ROWWISE
 
 LANES = 32  # that share a row whose loss is a formula of so many outputs, or more
 SHARED_FROM = 32
@@ -288,7 +289,7 @@ def make_rows(
             copy(scratch, to, act, at.input, rows * at.ldx, me, team)
             to = rest + at.delta * blocks + row * at.ldn
             copy(scratch, to, act, at.delta, rows * at.ldn, me, team)
-        if at.trainable == 1:
+        if at.learns_slopes == 1:
             to = rest + at.z * blocks + row * at.ldn
             copy(scratch, to, act, at.z, rows * at.ldn, me, team)
 

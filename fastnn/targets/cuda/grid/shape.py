@@ -25,7 +25,8 @@ import numpy as np
 
 from fastnn.inputs.problem import Problem
 from fastnn.targets.cuda.host.costs import grid_clocks
-from fastnn.targets.cuda.host.plan import BATCH, DELTA, INPUT, LDW, LDX, OUTPUT, Plan, Z, make_plan
+from fastnn.targets.cuda.host.plan import LDW, LDX, Plan, make_plan
+from fastnn.targets.fields import BATCH, DELTA, INPUT, OUTPUT, Z
 
 LAST_SUMS = 16  # sums of losses that a block adds up last
 

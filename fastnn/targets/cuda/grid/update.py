@@ -99,8 +99,8 @@ def make_learn(
         """Return layer, row and column of parameter `flat`, those of the first W not counted."""
         layer, at = 0, layer_of(words, 0)
         low, n, rest = at.k, at.n, flat
-        while rest >= (at.k + 1 + at.trainable - low) * n:
-            rest -= (at.k + 1 + at.trainable - low) * n
+        while rest >= (at.k + 1 + at.learns_slopes - low) * n:
+            rest -= (at.k + 1 + at.learns_slopes - low) * n
             layer, low = layer + 1, 0
             at = layer_of(words, layer)
             n = at.n

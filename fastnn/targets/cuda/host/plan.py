@@ -27,49 +27,50 @@ from fastnn.targets.cuda.host.formulas import (
     constants_of,
     places_of,
 )
+from fastnn.targets.fields import (
+    BATCH,
+    CLIPS,
+    DELTA,
+    INPUT,
+    LAYER_FIELDS,
+    MEAN_SLOT,
+    NEEDS_Z,
+    NETWORK_FIELDS,
+    OUTPUT,
+    SAMPLES,
+    SHARED,
+    SIZE,
+    WEIGHTED,
+    WEIGHTS,
+    K,
+    N,
+    Z,
+    describe,
+)
 from fastnn.targets.layout import Allocator
 
 Parameters = list[tuple[np.ndarray, ...]]  # of (W, b), with prelu (W, b, slopes)
 
-# Row 0 of `Plan.words`: fields of the whole network.
+# Fields of row 0 of `Plan.words`, of the whole network, after those of `fastnn.targets.fields`.
 (
-    LAYERS,
-    BATCH,  # rows of a batch: the batch size, or fewer if there are fewer rows
-    SAMPLES,  # rows of the data
-    SIZE,  # numbers in one copy of the parameters
     STATE,  # numbers of parameters and slots together
-    WEIGHTED,  # 1: rows have weights, 2: so has each of their targets
-    KEPT,  # offset of the gradient of all parameters where its norm is needed first; or its sum
+    HELD,  # offset of the gradient of all parameters where its norm is needed first; or its sum
     # over processes, for which two more numbers are behind it; or -1
-    CLIPS,  # 1: the gradient is clipped, by value or by norm
-    MEAN,  # 1: the last slot is the mean of the parameters, taken after max_norm
     OUTPUTS,
-    SHARED,  # 1: several processes share each batch, as two more columns of `Job.steps` have it
-) = range(11)
+) = range(NETWORK_FIELDS, NETWORK_FIELDS + 3)
 
-# The rows after it: fields of each layer.
+# Likewise of the rows after it, each of a layer.
 (
-    K,
-    N,
     CODE,  # of its activation in the recipe, or -1 for the identity
-    ROWWISE,  # 1: softmax, 2: hardmax, 0: number by number
-    NEEDS_Z,  # 1: z is kept at Z
-    BIAS,  # 1: the bias is trained
     TRAINED,  # 1: the layer is trained
-    WEIGHTS,  # offset
-    LDW,
-    TRAINABLE,  # 1: row k + 1 of the weights are slopes
+    LDW,  # from one row of the weights to the next
+    LEARNS_SLOPES,  # 1: row k + 1 of the weights are slopes
     DRAWN,  # 1: slopes are drawn in training
-    INPUT,  # offset of the (m, k) inputs, after dropout
     LDX,  # from one row of the inputs to the next
     DROPS,  # 1: inputs are dropped
-    THRESHOLD,  # dropout rate as a fraction of 2^32
-    Z,  # offset of the (m, n) z where NEEDS_Z
-    OUTPUT,  # offset of the (m, n) activations
-    DELTA,  # offset of the (m, n) derivatives by z
     LDN,  # from one row of Z, OUTPUT and DELTA to the next
     FIELDS,
-) = range(20)
+) = range(LAYER_FIELDS, LAYER_FIELDS + 9)
 
 QUAD = 4  # numbers that are loaded together
 
@@ -114,7 +115,7 @@ class Plan:
     @property
     def predicting(self) -> int:
         """Where the parameters that predict begin: the last slot where that is their mean."""
-        return self.state_size - self.size if self.words[0, MEAN] else 0
+        return int(self.words[0, MEAN_SLOT])
 
     def pack(self, parameters: Parameters, slots: list[Parameters]) -> np.ndarray:
         """Return parameters and slots as they lie on the device, (state size,)."""
@@ -136,7 +137,7 @@ class Plan:
     def _rows(self, state: np.ndarray, layer: int, copy: int) -> np.ndarray:
         """Return a view of the weights, the bias and the slopes of a layer."""
         word = self.words[1 + layer]
-        rows, start = int(word[K] + 1 + word[TRAINABLE]), int(word[WEIGHTS] + copy * self.size)
+        rows, start = int(word[K] + 1 + word[LEARNS_SLOPES]), int(word[WEIGHTS] + copy * self.size)
         return state[start : start + rows * word[LDW]].reshape(rows, -1)[:, : word[N]]
 
 
@@ -173,41 +174,36 @@ def make_plan(
     rule = rule or problem.optimizer.rule
     take = Allocator(QUAD)
     network = problem.network
-    batch = min(problem.batch_size, samples)
     codes = {activation: code for code, activation in enumerate(activations_of(network))}
     words = np.zeros((1 + len(network.dense), FIELDS), np.int64)
-    layers = words[1:]
+    head, layers = words[0], words[1:]
+    own_rule = rule == problem.optimizer.rule
+    describe(problem, samples, own_rule, head, layers)
+    batch = int(head[BATCH])
 
     for word, dense, (k, n) in zip(layers, network.dense, network.shapes, strict=True):
         row = activation_row(dense.activation)
-        word[[K, N, BIAS, TRAINED]] = k, n, dense.bias, dense.trainable
+        word[TRAINED] = dense.trainable
         word[CODE] = codes.get(compiled_rule(dense.activation), -1)
         if dense.activation == "identity":
             word[CODE] = -1
-        word[ROWWISE] = {"softmax": 1, "hardmax": 2}.get(row.name, 0)
-        word[NEEDS_Z] = row.derivative_needs_z
-        word[TRAINABLE], word[DRAWN] = row.trainable, row.random
+        word[LEARNS_SLOPES], word[DRAWN] = row.trainable, row.random
         word[LDW] = n | 1 if ones else take.round(n)
         word[WEIGHTS] = take((k + 1 + row.trainable) * word[LDW])
-    size = take.used
-    state = size * (1 + UPDATES[rule].slots)
+    size, update = take.used, UPDATES[rule]
     take.used = 0
-    own_rule = rule == problem.optimizer.rule
 
-    head = words[0]
-    head[[LAYERS, BATCH, SAMPLES, SIZE, STATE]] = len(layers), batch, samples, size, state
-    head[OUTPUTS] = network.outputs
-    head[CLIPS] = own_rule and problem.clips
+    head[SIZE], head[STATE] = size, size * (1 + update.slots)
+    head[MEAN_SLOT] = size * update.slots * update.mean
+    head[OUTPUTS], head[SHARED] = network.outputs, summed
     norm = own_rule and problem.clip_norm is not None
-    head[KEPT] = take(size + 2 * summed) if norm or summed else -1
-    head[SHARED] = summed
-    head[MEAN] = UPDATES[rule].mean
+    head[HELD] = take(size + 2 * summed) if norm or summed else -1
     wide = network.widths[0][0] + ones
     above = take(batch * take.round(wide))
     for index, (word, rate) in enumerate(zip(layers, network.dropouts, strict=True)):
         k, n = int(word[K]), int(word[N])
         word[LDX], word[LDN] = take.round(k + ones), take.round(n + ones)
-        word[DROPS], word[THRESHOLD] = rate > 0, int(rate * 2**32)
+        word[DROPS] = rate > 0
         # Inputs that are dropped as they are gathered need no place of their own.
         word[INPUT] = take(batch * word[LDX]) if rate > 0 and index > 0 else above
         above = word[OUTPUT] = take(batch * word[LDN])

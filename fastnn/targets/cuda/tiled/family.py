@@ -22,16 +22,7 @@ from fastnn.targets.cuda.host.data import REMEDY, predict_in_pieces
 from fastnn.targets.cuda.host.launching import Replay, launch
 from fastnn.targets.cuda.host.memory import new_zeros
 from fastnn.targets.cuda.host.numba_cuda import SIMULATED, Limits, cuda
-from fastnn.targets.cuda.host.plan import (
-    BATCH,
-    KEPT,
-    LDN,
-    OUTPUT,
-    ROWWISE,
-    SAMPLES,
-    Plan,
-    make_plan,
-)
+from fastnn.targets.cuda.host.plan import HELD, LDN, Plan, make_plan
 from fastnn.targets.cuda.tiled.gemm import shared_bytes
 from fastnn.targets.cuda.tiled.layer_products import by_four, make_product
 from fastnn.targets.cuda.tiled.phases import (
@@ -42,6 +33,7 @@ from fastnn.targets.cuda.tiled.phases import (
     make_kernels,
 )
 from fastnn.targets.cuda.tiled.tiling import best_tile, small_tile, tiles
+from fastnn.targets.fields import BATCH, OUTPUT, ROWWISE, SAMPLES
 
 Launch = tuple[Any, int, int, int]  # kernel, blocks, threads, layer
 PREDICT_ROWS = 4096  # at a time
@@ -178,7 +170,7 @@ class Tiled:
 
     def kept(self, job: Job, plan: Plan) -> Any:
         """Return the gradient of a job of a `shared_plan` on the device, and two more numbers."""
-        start = int(plan.words[0, KEPT])
+        start = int(plan.words[0, HELD])
         return job.scratch[0, start : start + plan.size + 2]
 
     def _set_clock(self, step: int, stream: Any) -> None:

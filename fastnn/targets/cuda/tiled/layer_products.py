@@ -15,10 +15,11 @@ from fastnn.targets.cuda.device.rules import Recipe
 from fastnn.targets.cuda.device.vec4 import make_vec4
 from fastnn.targets.cuda.device.work import layer_of
 from fastnn.targets.cuda.host.numba_cuda import U, inner, kernel
-from fastnn.targets.cuda.host.plan import DELTA, INPUT, LDN, LDW, LDX, WEIGHTS, K, N
+from fastnn.targets.cuda.host.plan import LDN, LDW, LDX
 from fastnn.targets.cuda.tiled.gemm import make_gemm
 from fastnn.targets.cuda.tiled.phases import make_place, make_work
 from fastnn.targets.cuda.tiled.tiling import bounds_of
+from fastnn.targets.fields import DELTA, INPUT, WEIGHTS, K, N
 
 
 def by_four(precision: str) -> bool:

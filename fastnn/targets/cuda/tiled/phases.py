@@ -21,8 +21,8 @@ from fastnn.targets.cuda.device.teams import add_up, largest_of
 from fastnn.targets.cuda.device.work import Work, layer_of
 from fastnn.targets.cuda.host.arguments import LOSS_SUM, WEIGHT_SUM
 from fastnn.targets.cuda.host.numba_cuda import I64, SIMULATED, U, cuda, inner, kernel
-from fastnn.targets.cuda.host.plan import BATCH, LAYERS, SAMPLES, SHARED, WEIGHTED
 from fastnn.targets.cuda.host.scalars import FIRST, ROWS, WEIGHT
+from fastnn.targets.fields import BATCH, LAYERS, SAMPLES, SHARED, WEIGHTED
 
 THREADS = 2 if SIMULATED else 256
 LANES = 2 if SIMULATED else 32  # that gather a row
@@ -115,7 +115,7 @@ def make_kernels(recipe: Recipe, training: bool = True) -> SimpleNamespace:
         at, act, me = layer_of(work.words, layer), work.act, cuda.threadIdx.x
         group = me // COLUMNS
         j = cuda.blockIdx.x * COLUMNS + me - group * COLUMNS
-        bias, slope, trainable = 0.0, 0.0, at.trainable == 1
+        bias, slope, trainable = 0.0, 0.0, at.learns_slopes == 1
         if j < at.n:
             bias = column_sum(act, at.delta + j, at.ldn, group, work.rows)
             if trainable:
