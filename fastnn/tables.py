@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from fastnn.errors import MissingExtra
+from fastnn.errors import importing
 
 
 def html_table(columns: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -49,13 +49,8 @@ def data_frame(columns: Mapping[str, Any], index: Any = None) -> Any:
     MissingExtra
         pandas is not installed.
     """
-    try:
+    with importing("to_frame needs pandas, which", 'pip install "fastnn[tables]"'):
         import pandas
-    except ImportError as error:
-        raise MissingExtra(
-            f"to_frame needs pandas, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[tables]"'
-        ) from error
     # Built from a list, so that two columns of one name stay two.
     frame = pandas.DataFrame(dict(enumerate(columns.values())), index=index)
     frame.columns = pandas.Index(list(columns))
