@@ -1,12 +1,43 @@
-"""What results are shown as, and handed on as: tables of HTML, and frames of pandas."""
+"""What results are shown as, and handed on as: tables of HTML, frames of pandas, sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from fastnn.errors import importing
+
+Item = TypeVar("Item")
+Some = TypeVar("Some", bound=Sequence[Any])
+
+
+class Items(Sequence[Item], Generic[Item, Some]):
+    """A sequence of what `_items` holds; a slice is of the type of that, a list or a tuple."""
+
+    @property
+    @abstractmethod
+    def _items(self) -> Some:
+        """All of them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Some: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return one, or some of them."""
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Item]:
+        """Go through them."""
+        return iter(self._items)
 
 
 def html_table(columns: Iterable[Sequence[str]], caption: str = "") -> str:
