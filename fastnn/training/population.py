@@ -19,7 +19,7 @@ from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
-from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
+from fastnn.training.callbacks.bundled import Monitor, series_of, sign_of
 from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import tell_reason, warn
@@ -355,13 +355,8 @@ class _BestEpochs(Keeper):
         """Whether scores are negated."""
         return self._sign < 0
 
-    def series(self) -> str:
-        """Return the series that is watched."""
-        return self._series
-
-    def metric(self) -> Any:
-        """Return what has to be measured for it."""
-        return metric_of(self._monitor)
+    def _watched(self) -> Monitor:
+        return self._monitor
 
     def may_begin(self) -> bool:
         """Return whether there is time left; the first member always begins."""
