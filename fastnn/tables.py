@@ -1,9 +1,9 @@
-"""What results are shown as, and handed on as: tables of HTML, frames of pandas, sequences."""
+"""What results are shown as, and handed on as: tables, frames of pandas, sequences."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Generic, TypeVar, overload
 
@@ -38,6 +38,26 @@ class Items(Sequence[Item], Generic[Item, Some]):
     def __iter__(self) -> Iterator[Item]:
         """Go through them."""
         return iter(self._items)
+
+
+def aligned(columns: Iterable[Sequence[str]], left: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table of columns, each a heading and its cells.
+
+    They are set flush right, but for those whose numbers `left` has.
+
+    >>> for line in aligned([["n", "1", "10"], ["loss", "0.5", "-"]]):
+    ...     print(line)
+     n  loss
+     1   0.5
+    10     -
+    """
+    padded = []
+    for number, column in enumerate(columns):
+        width = max(map(len, column))
+        padded.append(
+            [cell.ljust(width) if number in left else cell.rjust(width) for cell in column]
+        )
+    return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 
 def html_table(columns: Iterable[Sequence[str]], caption: str = "") -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import ClassVar
 
-from fastnn.tables import html_table
+from fastnn.tables import aligned, html_table
 
 
 class Tabled:
@@ -31,26 +31,6 @@ class Tabled:
         """Show the same in a notebook."""
         head, columns = self._table()
         return html_table(columns, head)
-
-
-def aligned(columns: Iterable[Sequence[str]], left: Collection[int] = ()) -> list[str]:
-    """Return the lines of a table of columns, each a heading and its cells.
-
-    They are set flush right, but for those whose numbers `left` has.
-
-    >>> for line in aligned([["n", "1", "10"], ["loss", "0.5", "-"]]):
-    ...     print(line)
-     n  loss
-     1   0.5
-    10     -
-    """
-    padded = []
-    for number, column in enumerate(columns):
-        width = max(map(len, column))
-        padded.append(
-            [cell.ljust(width) if number in left else cell.rjust(width) for cell in column]
-        )
-    return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 
 def cell(value: object) -> str:

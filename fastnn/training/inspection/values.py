@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.network import Network
-from fastnn.tables import Items, html_table, html_text
-from fastnn.training.text_table import Tabled, aligned, cell
+from fastnn.tables import Items, aligned, html_table, html_text
+from fastnn.training.text_table import Tabled, cell
 
 MOST_COLUMNS = 60  # numbers of a row that are all printed
 _MOST_ROWS = 20  # printed; of more, the first and the last
