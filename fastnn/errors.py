@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, Self
@@ -42,6 +42,20 @@ class DeviceFailure(FastnnError, RuntimeError):
 
 class MissingExtra(FastnnError, ImportError):
     """A library that this needs is not installed; the message names the extra that brings it."""
+
+
+@contextlib.contextmanager
+def importing(subject: str, command: str) -> Iterator[None]:
+    """Turn the `ImportError` of an import into a `MissingExtra`.
+
+    `subject` begins the message: what needs which library; `command` installs it.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingExtra(
+            f"{subject} cannot be imported here ({error}); install it with: {command}"
+        ) from error
 
 
 class Diverged(FastnnError, ArithmeticError):

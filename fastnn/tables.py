@@ -1,12 +1,63 @@
-"""What results are shown as, and handed on as: tables of HTML, and frames of pandas."""
+"""What results are shown as, and handed on as: tables, frames of pandas, sequences."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
-from fastnn.errors import MissingExtra
+from fastnn.errors import importing
+
+Item = TypeVar("Item")
+Some = TypeVar("Some", bound=Sequence[Any])
+
+
+class Items(Sequence[Item], Generic[Item, Some]):
+    """A sequence of what `_items` holds; a slice is of the type of that, a list or a tuple."""
+
+    @property
+    @abstractmethod
+    def _items(self) -> Some:
+        """All of them."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Some: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return one, or some of them."""
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Item]:
+        """Go through them."""
+        return iter(self._items)
+
+
+def aligned(columns: Iterable[Sequence[str]], left: Collection[int] = ()) -> list[str]:
+    """Return the lines of a table of columns, each a heading and its cells.
+
+    They are set flush right, but for those whose numbers `left` has.
+
+    >>> for line in aligned([["n", "1", "10"], ["loss", "0.5", "-"]]):
+    ...     print(line)
+     n  loss
+     1   0.5
+    10     -
+    """
+    padded = []
+    for number, column in enumerate(columns):
+        width = max(map(len, column))
+        padded.append(
+            [cell.ljust(width) if number in left else cell.rjust(width) for cell in column]
+        )
+    return ["  ".join(row) for row in zip(*padded, strict=True)]
 
 
 def html_table(columns: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -49,13 +100,8 @@ def data_frame(columns: Mapping[str, Any], index: Any = None) -> Any:
     MissingExtra
         pandas is not installed.
     """
-    try:
+    with importing("to_frame needs pandas, which", 'pip install "fastnn[tables]"'):
         import pandas
-    except ImportError as error:
-        raise MissingExtra(
-            f"to_frame needs pandas, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[tables]"'
-        ) from error
     # Built from a list, so that two columns of one name stay two.
     frame = pandas.DataFrame(dict(enumerate(columns.values())), index=index)
     frame.columns = pandas.Index(list(columns))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, InvalidInput, MissingExtra
+from fastnn.errors import CorruptFile, InvalidInput, importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +48,8 @@ def adult() -> tuple[pd.DataFrame, pd.Series, pd.DataFrame, pd.Series]:
     MissingExtra
         pandas is not installed.
     """
-    try:
+    with importing("this table is read by pandas, which", 'pip install "fastnn[tables]"'):
         import pandas as pd
-    except ImportError as error:
-        raise MissingExtra(
-            f"this table is read by pandas, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[tables]"'
-        ) from error
     parts = []
     for names in (("adult-train.csv.gz", "adult.data"), ("adult-test.csv.gz", "adult.test")):
         file = _find(names, "the two files from https://archive.ics.uci.edu/dataset/2/adult")
@@ -141,12 +136,7 @@ def breast_cancer() -> tuple[np.ndarray, np.ndarray, list[str]]:
     MissingExtra
         scikit-learn is not installed.
     """
-    try:
+    with importing("these data come with scikit-learn, which", 'pip install "fastnn[sklearn]"'):
         from sklearn.datasets import load_breast_cancer
-    except ImportError as error:
-        raise MissingExtra(
-            f"these data come with scikit-learn, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[sklearn]"'
-        ) from error
     found = load_breast_cancer()
     return found.data, found.target, [str(name) for name in found.feature_names]

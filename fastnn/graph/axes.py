@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn.errors import InvalidInput, MissingExtra, shown
+from fastnn.errors import InvalidInput, importing, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +21,8 @@ def pyplot() -> Any:
     MissingExtra
         Matplotlib is not installed.
     """
-    try:
+    with importing("drawing needs Matplotlib, which", 'pip install "fastnn[plots]"'):
         from matplotlib import pyplot
-    except ImportError as error:
-        raise MissingExtra(
-            f"drawing needs Matplotlib, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[plots]"'
-        ) from error
     return pyplot
 
 

@@ -11,7 +11,7 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new, colour
 from fastnn.graph.expression import Expression
 from fastnn.graph.table import short
-from fastnn.tables import data_frame, html_table, html_text
+from fastnn.tables import aligned, data_frame, html_table, html_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,31 +72,27 @@ class Descent:
 
     def __repr__(self) -> str:
         """Show function and value, and a line for each variable."""
+        return "\n".join((self._head(), *aligned(self._columns(), left=(0,))))
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return html_text(self._head()) + html_table(self._columns())
+
+    def _head(self) -> str:
         steps = self.path_steps[-1]
         head = f"Descent on {self.function!r}: value {short(self.value)} after {steps} steps"
         if len(self.restarts) > 1:
             worst = max(each.value for each in self.restarts)
             head += f", best of {len(self.restarts)} restarts (values up to {worst:.6g})"
-        rows = [("variable", "start", "end", "gradient")]
-        columns = (self.path[0], self.x, self.gradient)
-        for name, *numbers in zip(self.function.names, *columns, strict=True):
-            start, end, gradient = map(short, numbers)
-            rows.append((name, start, end, gradient))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])])
-            for row in rows
-        )
-        return "\n".join((head, *lines))
+        return head
 
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
+    def _columns(self) -> list[list[str]]:
         columns = [["variable", *self.function.names]]
         for heading, numbers in (
             ("start", self.path[0]), ("end", self.x), ("gradient", self.gradient)
         ):  # fmt: skip
             columns.append([heading, *map(short, numbers)])
-        return html_text(repr(self).partition("\n")[0]) + html_table(columns)
+        return columns
 
     def to_frame(self) -> Any:
         """Return the path as a `pandas.DataFrame`, one row a point.

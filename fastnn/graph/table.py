@@ -14,7 +14,7 @@ from fastnn.errors import InvalidInput
 from fastnn.graph.formula import formula
 from fastnn.graph.nodes import Node, topological
 from fastnn.rules.table import unknown_name
-from fastnn.tables import html_table
+from fastnn.tables import aligned, html_table
 
 if TYPE_CHECKING:
     from fastnn.graph.expression import Expression
@@ -74,11 +74,7 @@ class Table:
 
     def __repr__(self) -> str:
         """Show one line for each row."""
-        columns = self._columns()
-        widths = [max(map(len, column)) for column in columns]
-        left = f"{{:{widths[0]}}}  {{:{widths[1]}}}"
-        right = f"{{:>{widths[2]}}}  {{:>{widths[3]}}}"
-        return "\n".join(f"{left}  {right}".format(*row) for row in zip(*columns, strict=True))
+        return "\n".join(aligned(self._columns(), left=(0, 1)))
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.errors import MissingExtra
+from fastnn.errors import importing
 
 
 def import_torch() -> Any:
@@ -15,13 +15,8 @@ def import_torch() -> Any:
     MissingExtra
         PyTorch is not installed.
     """
-    try:
+    with importing("from_torch and to_torch need PyTorch, which", "pip install torch"):
         import torch
-    except ImportError as error:
-        raise MissingExtra(
-            f"from_torch and to_torch need PyTorch, which cannot be imported here ({error}); "
-            "install it with: pip install torch"
-        ) from error
     return torch
 
 
@@ -33,11 +28,6 @@ def import_onnx() -> Any:
     MissingExtra
         It is not installed.
     """
-    try:
+    with importing("to_onnx writes with the package onnx, which", 'pip install "fastnn[onnx]"'):
         import onnx
-    except ImportError as error:
-        raise MissingExtra(
-            f"to_onnx writes with the package onnx, which cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[onnx]"'
-        ) from error
     return onnx

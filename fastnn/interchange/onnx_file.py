@@ -40,33 +40,18 @@ _OPERATORS_32: dict[str, str] = {
     "selu": "Selu",
 }
 # Operations of formulas with an operator of their own; `_Graph.operation` writes the others.
-_OPERATIONS = {
-    "add": "Add",
-    "sub": "Sub",
-    "mul": "Mul",
-    "div": "Div",
-    "pow": "Pow",
-    "neg": "Neg",
-    "exp": "Exp",
-    "log": "Log",
-    "sqrt": "Sqrt",
-    "abs": "Abs",
-    "sign": "Sign",
+_SAME_NAMES = (
+    "add", "sub", "mul", "div", "pow", "neg", "exp", "log", "sqrt", "abs", "sign", "tanh",
+    "sigmoid", "sin", "cos", "where", "and", "or", "not",
+)  # fmt: skip
+_OPERATIONS = {name: name.capitalize() for name in _SAME_NAMES} | {
     "maximum": "Max",
     "minimum": "Min",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-    "sin": "Sin",
-    "cos": "Cos",
-    "where": "Where",
     "lt": "Less",
     "le": "LessOrEqual",
     "gt": "Greater",
     "ge": "GreaterOrEqual",
     "eq": "Equal",
-    "and": "And",
-    "or": "Or",
-    "not": "Not",
 }
 
 

@@ -245,39 +245,9 @@ def _known(nn: Any, expression: Expression) -> Any:
 _MOST_CONSTANTS = 5  # in the formula of any row
 
 
-# What PyTorch computes an operation of a formula with; all arguments are tensors.
-OPERATIONS = {
-    "add": "add",
-    "sub": "sub",
-    "mul": "mul",
-    "div": "div",
-    "pow": "pow",
-    "neg": "neg",
-    "exp": "exp",
-    "expm1": "expm1",
-    "log": "log",
-    "log1p": "log1p",
-    "sqrt": "sqrt",
-    "abs": "abs",
-    "sign": "sign",
-    "maximum": "maximum",
-    "minimum": "minimum",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "erf": "erf",
-    "sin": "sin",
-    "cos": "cos",
-    "where": "where",
-    "lt": "lt",
-    "le": "le",
-    "gt": "gt",
-    "ge": "ge",
-    "eq": "eq",
-    "ne": "ne",
-    "and": "logical_and",
-    "or": "logical_or",
-    "not": "logical_not",
-}  # without softplus and step
+# What PyTorch calls an operation of a formula where it has another name for it; softplus and step
+# are written below. All arguments are tensors.
+_OTHER_NAMES = {"and": "logical_and", "or": "logical_or", "not": "logical_not"}
 
 
 def _graph(torch: Any, expression: Expression) -> Any:
@@ -296,7 +266,7 @@ def _graph(torch: Any, expression: Expression) -> Any:
         if name == "step":
             negative = graph.call_function(torch.lt, (*arguments, constant(0.0)))
             return graph.call_function(torch.where, (negative, constant(0.0), constant(1.0)))
-        return graph.call_function(getattr(torch, OPERATIONS[name]), tuple(arguments))
+        return graph.call_function(getattr(torch, _OTHER_NAMES.get(name, name)), tuple(arguments))
 
     graph.output(translated(expression, {expression.names[0]: z}, constant, operation))
     return fx.GraphModule(torch.nn.Module(), graph, "Formula")

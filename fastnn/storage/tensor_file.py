@@ -107,6 +107,12 @@ def writing(path: str | bytes | os.PathLike[Any]) -> Iterator[Callable[[bytes], 
             yield stream.write
 
 
+def taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with `prefix`, without it; take them out of `tensors`."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+
+
 def check_writable(path: str | bytes | os.PathLike[Any]) -> None:
     """Raise what writing a file to `path` would, before there is anything to write.
 

@@ -650,9 +650,7 @@ def _from_file(
             if plain.keys() != _MEMBER:
                 raise ValueError("settings of a member are missing or unknown")
             problem = problems[whole(plain["problem"], "problem", 0, len(problems) - 1)]
-            prefix = f"{index}."
-            own = [name for name in tensors if name.startswith(prefix)]
-            arrays = {name.removeprefix(prefix): tensors.pop(name) for name in own}
+            arrays = tensor_file.taken(tensors, f"{index}.")
             parameters, _ = from_tensors(without_state(problem), arrays, where)
             parse(plain["target"])
             if target is None:

@@ -11,12 +11,12 @@ import numpy as np
 
 from fastnn.elsewhere import HISTORY, meant, refused, unknown_measure
 from fastnn.errors import CorruptFile, shown
-from fastnn.tables import data_frame, html_table, html_text
+from fastnn.tables import aligned, data_frame, html_table, html_text
 from fastnn.targets.selection import is_cuda
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
 from fastnn.training.series import Prefix, Series, pack, unpack
-from fastnn.training.text_table import aligned, cell
+from fastnn.training.text_table import cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
 _PREFIX = {name: f"_{name}_before" for name in _SERIES}  # where a copy has what it shares

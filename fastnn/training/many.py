@@ -58,6 +58,21 @@ def _kind(member: Member) -> Hashable:
     return id(member.data), model.shuffle, problem.network, problem.optimizer.rule, *settings
 
 
+def compiled_for(members: Sequence[Member], workers: int, kind: type[Stateful]) -> int:
+    """Compile for members that have targets, once for all that need the same.
+
+    Returns how many may train at a time: so many workers, but one on the NumPy target.
+    """
+    kinds = {}
+    for member in members:
+        problem, target = member.model.problem, member.model.target
+        workers = 1 if target == "numpy" else workers
+        kinds[problem.network, problem.dtype, problem.precision, target] = member
+    for member in kinds.values():
+        member.compile(kind)
+    return workers
+
+
 def train_many(
     members: Sequence[Member],
     epochs: int,

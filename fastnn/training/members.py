@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, StrayAccess, shown
+from fastnn.errors import Diverged, InvalidInput, StrayAccess, WorkerFailed, shown
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import initial_parameters, start_slots
 from fastnn.targets.selection import describe, is_cuda, parse
@@ -110,6 +110,52 @@ class Failures:
         return (
             f"an error ended {self._name(index)}{others}: {said(error)}. There is no result of it, "
             'and `failed` says why; on_error="raise" raises the first error instead'
+        )
+
+
+def check_any_left(
+    found: Sequence[Any],
+    errors: Mapping[int, Diverged],
+    failures: Failures,
+    what: str,
+    after: str = "",
+) -> None:
+    """Raise an error where nothing has come of any of several trainings.
+
+    Parameters
+    ----------
+    found
+        What has become of each; those of which nothing came say why in `failed`.
+    errors
+        Of those that diverged, by their numbers.
+    what, after
+        What messages call the trainings, and what they end with.
+
+    Raises
+    ------
+    Diverged
+        All diverged.
+    Exception
+        The first one in `failures`, where there is any, and none is left.
+    WorkerFailed
+        Workers died in all that did not diverge.
+    """
+    count, dead = len(found), [each.failed for each in found if each.failed is not None]
+    if len(errors) == count:
+        error = errors[0]
+        raise Diverged(
+            f"all {count} {what} diverged, the first in epoch {error.epoch}, step {error.step} "
+            f"(both counted from 0); {f'{error.cause}; or ' if error.cause else ''}lower the "
+            f"learning rate{after}",
+            error.epoch,
+            error.step,
+            error.cause,
+        ) from error
+    if len(errors) + len(dead) == count:
+        failures.raise_first()
+        others = f", and {len(errors)} diverged" if errors else ""
+        raise WorkerFailed(
+            f"the workers of {len(dead)} of {count} {what} died{others}: {dead[0]}{after}"
         )
 
 

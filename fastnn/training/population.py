@@ -14,17 +14,17 @@ import numpy as np
 
 from fastnn.arguments import explained
 from fastnn.elsewhere import meant
-from fastnn.errors import Diverged, InvalidInput, WorkerFailed, check_takes, number, shown, whole
+from fastnn.errors import Diverged, InvalidInput, check_takes, number, shown, whole
 from fastnn.inputs.parameters import check_size
 from fastnn.schedules import check_ahead
 from fastnn.threads.processors import available_threads
 from fastnn.training.callbacks import Callback, check_callbacks
-from fastnn.training.callbacks.bundled import metric_of, series_of, sign_of
+from fastnn.training.callbacks.bundled import Monitor, series_of, sign_of
 from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import tell_reason, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import on_targets, train_many
+from fastnn.training.many import compiled_for, on_targets, train_many
 from fastnn.training.members import (
     Failure,
     Failures,
@@ -32,6 +32,7 @@ from fastnn.training.members import (
     Member,
     OnError,
     at_rest,
+    check_any_left,
     check_on_error,
 )
 from fastnn.training.metrics import LARGER_IS_BETTER, PREFIX, Metrics
@@ -240,13 +241,7 @@ def trained_population(
         except InvalidInput as error:
             raise InvalidInput(f"member {index}: {error}") from error
     members = on_targets(members, executor)
-    kinds = {}
-    for member in members:
-        problem, target = member.model.problem, member.model.history.target
-        workers = 1 if target == "numpy" else workers
-        kinds[problem.network, problem.dtype, problem.precision, target] = member
-    for member in kinds.values():
-        member.compile(Trainer)
+    workers = compiled_for(members, workers, Trainer)
     errors: dict[int, Diverged] = {}
 
     def take(index: int, ended: _Ended) -> PopulationMember:
@@ -266,7 +261,7 @@ def trained_population(
         members, count, calls, workers, _done, take, type(given[0]), f"{len(members)} members",
         failed, progress, executor,
     )  # fmt: skip
-    _check_any_left(errors, failures, found)
+    check_any_left(found, errors, failures, "members")
     if text := failures.text(len(found), "members"):
         warn(text)
     y_val, weight_val = inputs.outcomes
@@ -360,13 +355,8 @@ class _BestEpochs(Keeper):
         """Whether scores are negated."""
         return self._sign < 0
 
-    def series(self) -> str:
-        """Return the series that is watched."""
-        return self._series
-
-    def metric(self) -> Any:
-        """Return what has to be measured for it."""
-        return metric_of(self._monitor)
+    def _watched(self) -> Monitor:
+        return self._monitor
 
     def may_begin(self) -> bool:
         """Return whether there is time left; the first member always begins."""
@@ -565,30 +555,3 @@ def _member(
     model.history.threads = 1
     start = replace(model, threads=1, callbacks=[], feature_names=model.feature_names or data.names)
     return Member(start, data, validation, measured, run, keeper)
-
-
-def _check_any_left(
-    errors: Mapping[int, Diverged], failures: Failures, found: list[PopulationMember]
-) -> None:
-    """Raise an error where nothing has come of any member."""
-    dead = [each.failed for each in found if each.failed is not None]
-    if len(errors) == len(found):
-        raise _all_diverged(errors[0], len(found))
-    if len(errors) + len(dead) == len(found):
-        failures.raise_first()
-        others = f", and {len(errors)} diverged" if errors else ""
-        raise WorkerFailed(
-            f"the workers of {len(dead)} of {len(found)} members died{others}: {dead[0]}"
-        )
-
-
-def _all_diverged(error: Diverged, count: int) -> Diverged:
-    found = Diverged(
-        f"all {count} members diverged, the first in epoch {error.epoch}, step {error.step} (both "
-        f"counted from 0); {f'{error.cause}; or ' if error.cause else ''}lower the learning rate",
-        error.epoch,
-        error.step,
-        error.cause,
-    )
-    found.__cause__ = error
-    return found

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal
 
-from fastnn.tables import html_table
+from fastnn.tables import Items
 from fastnn.training.history import History
 from fastnn.training.snapshot import Snapshot
-from fastnn.training.text_table import aligned, cell
+from fastnn.training.text_table import Tabled, cell
 from fastnn.training.views import View
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class PopulationMember:
         return math.inf if score is None else score
 
 
-class Population(Sequence[PopulationMember]):
+class Population(Tabled, Items[PopulationMember, list[PopulationMember]]):
     """The members of `fastnn.train_population`, in the order of the trainers; printed, a table.
 
     Attributes
@@ -93,23 +93,9 @@ class Population(Sequence[PopulationMember]):
         self.y_val, self.sample_weight = y_val, sample_weight
         self.larger_is_better = larger_is_better
 
-    def __len__(self) -> int:
-        """Return the number of members."""
-        return len(self.members)
-
-    @overload
-    def __getitem__(self, index: int) -> PopulationMember: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[PopulationMember]: ...
-
-    def __getitem__(self, index: int | slice) -> PopulationMember | list[PopulationMember]:
-        """Return one member, or some of them as a list."""
-        return self.members[index]
-
-    def __iter__(self) -> Iterator[PopulationMember]:
-        """Go through the members."""
-        return iter(self.members)
+    @property
+    def _items(self) -> list[PopulationMember]:
+        return self.members
 
     @property
     def best(self) -> PopulationMember:
@@ -125,19 +111,9 @@ class Population(Sequence[PopulationMember]):
         """Return what a member was compared by, as the loss or `scoring` gives it."""
         return -member.score if self.larger_is_better else member.score
 
-    def __repr__(self) -> str:
-        """Show every member in a row, the best one marked."""
-        lines = [line.rstrip() for line in aligned(self._columns())]
-        return "\n".join((self._head(), *lines))
-
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
-        return html_table(self._columns(), self._head())
-
-    def _head(self) -> str:
-        return f"{len(self)} member{'s' * (len(self) != 1)}"
-
-    def _columns(self) -> list[list[str]]:
+    def _table(self) -> tuple[str, list[list[str]]]:
+        """Return how many there are, and every member in a row, the best one marked."""
+        head = f"{len(self)} member{'s' * (len(self) != 1)}"
         best = self.best
         rows: list[list[str]] = []
         for number, each in enumerate(self.members):
@@ -163,4 +139,4 @@ class Population(Sequence[PopulationMember]):
             "",
         ]  # fmt: skip
         columns = [list(column) for column in zip(names, *rows, strict=True)]
-        return [column for column in columns if any(column[1:])]
+        return head, [column for column in columns if any(column[1:])]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from fastnn.errors import CorruptFile, shown
-from fastnn.tables import html_table
-from fastnn.training.text_table import aligned, cell
+from fastnn.tables import aligned, html_table
+from fastnn.training.text_table import cell
 
 _NUMBERS = ("loss", "validation_loss", "validation_accuracy")  # None where there is none
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import Diverged, InvalidInput, WorkerFailed, true_or_false, whole
+from fastnn.errors import Diverged, InvalidInput, true_or_false, whole
 from fastnn.inputs.data import Data
 from fastnn.inputs.parameters import check_drawn
 from fastnn.targets.selection import choose
@@ -18,7 +18,7 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.loop import Training
 from fastnn.training.many import train_many
-from fastnn.training.members import Failure, Failures, Member, at_rest
+from fastnn.training.members import Failure, Failures, Member, at_rest, check_any_left
 from fastnn.training.metrics import Metric
 from fastnn.training.restart_results import Restart, Restarts
 
@@ -157,7 +157,8 @@ def best_of(
         members, epochs, callbacks, workers, _done, take, type(trainer),
         f"{restarts} restarts", failed, progress_bar, executor,
     )  # fmt: skip
-    _check_any_left(errors, found)
+    after = ". The trainer is as it was before"
+    check_any_left(found, errors, failures, "restarts", after)
     best = kept[0][1]
     take_over(callbacks, best.calls, trainer.threads)
     assert best.trainer is not None, "it came of a training"
@@ -183,28 +184,6 @@ def _done(index: int, training: Training, member: Member) -> _Ended:
     calls = tuple(each if isinstance(each, EarlyStopping) else None for each in training.calls)
     trainer = at_rest(training.trainer, member.run)
     return _Ended(restart, trainer, training.error, calls)
-
-
-def _check_any_left(errors: dict[int, Diverged], found: list[Restart]) -> None:
-    """Raise an error where no network is left."""
-    restarts = len(found)
-    dead = [each.failed for each in found if each.failed is not None]
-    if dead and len(errors) + len(dead) == restarts:
-        others = f", and {len(errors)} diverged" if errors else ""
-        raise WorkerFailed(
-            f"the workers of {len(dead)} of {restarts} restarts died{others}: {dead[0]}. The "
-            "trainer is as it was before"
-        )
-    if len(errors) == restarts:
-        error = errors[0]
-        raise Diverged(
-            f"all {restarts} restarts diverged, the first in epoch {error.epoch}, step "
-            f"{error.step} (both counted from 0); {f'{error.cause}; or ' if error.cause else ''}"
-            "lower the learning rate. The trainer is as it was before",
-            error.epoch,
-            error.step,
-            error.cause,
-        ) from error
 
 
 def _ending(trainer: Stateful, diverged: bool) -> Restart:

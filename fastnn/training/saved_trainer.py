@@ -309,7 +309,7 @@ def load(
         names = names_from(content["feature_names"], problem, where)
         callbacks = callback_states.from_file(content["callbacks"], tensors, where)
         earlier = _earlier(problem, content["earlier"], tensors, where)
-        history = History.from_arrays(content["history"], _taken(tensors, _HISTORY))
+        history = History.from_arrays(content["history"], tensor_file.taken(tensors, _HISTORY))
         parameters, slots = from_tensors(problem, tensors, where)
         return Model(
             problem,
@@ -353,13 +353,7 @@ def _earlier(
     if not isinstance(values, dict) or values.keys() != {"epoch", "step"}:
         raise CorruptFile(f"{where} is damaged: earlier cannot be {values!r:.80}")
     epoch, step = (whole(value, name, 0) for name, value in values.items())
-    return Earlier(epoch, step, *from_tensors(problem, _taken(tensors, _EARLIER), where))
-
-
-def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Return the arrays whose names begin with `prefix`, without it; take them out of `tensors`."""
-    names = [name for name in tensors if name.startswith(prefix)]
-    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
+    return Earlier(epoch, step, *from_tensors(problem, tensor_file.taken(tensors, _EARLIER), where))
 
 
 @contextmanager

@@ -19,11 +19,9 @@ from fastnn.training.executors import check_executor
 from fastnn.training.history import History
 from fastnn.training.learning_check import reason_against, warn
 from fastnn.training.loop import Training
-from fastnn.training.many import on_targets, train_many
+from fastnn.training.many import compiled_for, on_targets, train_many
 from fastnn.training.members import Failure, Failures, Member, OnError, at_rest, check_on_error
-from fastnn.training.metrics import (
-    Metrics,
-)
+from fastnn.training.metrics import Metrics
 from fastnn.training.shared_inputs import SharedInputs, Watched
 from fastnn.training.sweep_result import Run, SweepResult, short
 from fastnn.training.sweep_settings import Maker, combinations, seeds_of
@@ -161,14 +159,7 @@ def sweep(
         for seed in chosen
     ]
     members = on_targets(members, executor)
-    kinds = {}
-    for member in members:
-        problem = member.model.problem
-        kind = problem.network, problem.dtype, problem.precision, member.model.target
-        kinds[kind] = member
-    for member in kinds.values():
-        workers = 1 if member.model.history.target == "numpy" else workers
-        member.compile(Trainer)
+    workers = compiled_for(members, workers, Trainer)
     if stop and aim is not None:
         calls = (*calls, partial(_reached, aim))
     reasons: dict[int, str] = {}

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from statistics import median
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn.elsewhere import unknown_measure
 from fastnn.errors import InvalidInput
 from fastnn.graph.axes import axes_or_new
-from fastnn.tables import data_frame, html_table
-from fastnn.training.text_table import aligned, cell
+from fastnn.tables import Items, data_frame
+from fastnn.training.text_table import Tabled, cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ _OTHERS = ("settings", "metrics", "trainer")
 RESULTS = tuple(each.name for each in fields(Run) if each.name not in _OTHERS)
 
 
-class SweepResult(Sequence[Run]):
+class SweepResult(Tabled, Items[Run, list[Run]]):
     """The runs of `fastnn.sweep`, a sequence: all seeds of the first settings, then of the next.
 
     Attributes
@@ -113,23 +113,9 @@ class SweepResult(Sequence[Run]):
             *dict.fromkeys(name for run in rows for name in run.metrics),
         )
 
-    def __len__(self) -> int:
-        """Return the number of runs."""
-        return len(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Run: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Run]: ...
-
-    def __getitem__(self, index: int | slice) -> Run | list[Run]:
-        """Return one run, or some of them as a list."""
-        return self.rows[index]
-
-    def __iter__(self) -> Iterator[Run]:
-        """Go through the runs."""
-        return iter(self.rows)
+    @property
+    def _items(self) -> list[Run]:
+        return self.rows
 
     @property
     def best(self) -> Run:
@@ -179,18 +165,8 @@ class SweepResult(Sequence[Run]):
         """
         return data_frame({name: self.column(name) for name in (*self.names, *self.results)})
 
-    def __repr__(self) -> str:
-        """Show the runs as a table; of many, the first and the last."""
-        head, table = self._shown()
-        return "\n".join((head, *(line.rstrip() for line in aligned(table))))
-
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
-        head, table = self._shown()
-        return html_table(table, head)
-
-    def _shown(self) -> tuple[str, list[list[str]]]:
-        """Return a line on the whole, and the columns of the table."""
+    def _table(self) -> tuple[str, list[list[str]]]:
+        """Return a line on the whole, and the runs; of many, the first and the last."""
         head = f"{len(self)} run{'s' * (len(self) != 1)}"
         if self.accuracy is not None:
             head += f", to a validation accuracy of {self.accuracy:g}"

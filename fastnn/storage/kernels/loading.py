@@ -119,11 +119,6 @@ def _compile(names: list[str], made_for: Processor) -> tuple[dict[str, Code], bo
     return found, not reasons
 
 
-def is_ready(name: str, made_for: Processor) -> bool:
-    """Return whether the code of an entry is there, shipped or kept."""
-    return state_of(name, made_for) != "missing"
-
-
 def state_of(name: str, made_for: Processor) -> str:
     """Return where the code of an entry is: "shipped", "compiled" and kept, or "missing"."""
     if _shipped(name, made_for):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.errors import CorruptFile, InvalidInput, MissingExtra
+from fastnn.errors import CorruptFile, InvalidInput, importing
 from fastnn.tabular.table import Table, listed
 from fastnn.tabular.words import exact
 
@@ -76,14 +76,12 @@ def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
     InvalidInput
         No rows, or no column of numbers, text or dates.
     """
-    try:
+    with importing(
+        f"{name} is Parquet, which pyarrow reads, and that",
+        'pip install "fastnn[tables]", or save the table as CSV',
+    ):
         import pyarrow as arrow
         import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtra(
-            f"{name} is Parquet, which pyarrow reads, and that cannot be imported here ({error}); "
-            'install it with: pip install "fastnn[tables]", or save the table as CSV'
-        ) from error
     try:
         table = parquet.read_table(io.BytesIO(content))
     except (arrow.ArrowException, OSError) as error:

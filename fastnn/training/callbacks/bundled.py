@@ -61,13 +61,19 @@ class Bundled:
         """Do what there is to do after an epoch."""
         raise NotImplementedError
 
+    def _watched(self) -> Monitor | None:
+        """Return what it watches, if anything."""
+        return None
+
     def series(self) -> str:
         """Return the name of the series of the history that it cannot do without, or ""."""
-        return ""
+        monitor = self._watched()
+        return "" if monitor is None else series_of(monitor)
 
     def metric(self) -> Any:
         """Return what `fit` has to measure for that series, as `metrics` takes it, or None."""
-        return None
+        monitor = self._watched()
+        return None if monitor is None else metric_of(monitor)
 
     def check(self, trainer: Stateful) -> None:
         """Refuse a call of `fit` that this cannot follow, before anything is compiled for it."""

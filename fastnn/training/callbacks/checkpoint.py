@@ -20,8 +20,6 @@ from fastnn.training.callbacks.bundled import (
     Mode,
     Monitor,
     check_monitor,
-    metric_of,
-    series_of,
     sign_of,
 )
 from fastnn.training.callbacks.states import states_of
@@ -121,13 +119,8 @@ class Checkpoint(Bundled):
         self.on_signal = true_or_false(self.on_signal, "on_signal")
         self._place()
 
-    def series(self) -> str:
-        """Return the series that says which epoch is best."""
-        return "" if self.best is None else series_of(self.best)
-
-    def metric(self) -> Any:
-        """Return what has to be measured for it."""
-        return None if self.best is None else metric_of(self.best)
+    def _watched(self) -> Monitor | None:
+        return self.best  # the series that says which epoch is best
 
     def check(self, trainer: Stateful) -> None:
         """Make the folder, and refuse what could not be saved or resumed."""

@@ -19,8 +19,6 @@ from fastnn.training.callbacks.bundled import (
     Mode,
     Monitor,
     check_monitor,
-    metric_of,
-    series_of,
     sign_of,
 )
 from fastnn.training.history import History
@@ -149,13 +147,8 @@ class EarlyStopping(Bundled):
             self._later = _Epoch(epoch, entry, partial(anew, best))
             trainer.history.best = max(trainer.history.best or 0, entry)  # another may have a later
 
-    def series(self) -> str:
-        """Return the series that is watched."""
-        return series_of(self.monitor)
-
-    def metric(self) -> Any:
-        """Return what has to be measured for it."""
-        return metric_of(self.monitor)
+    def _watched(self) -> Monitor:
+        return self.monitor
 
     def state(self, trainer: Stateful) -> dict[str, Any]:
         """Return the best epoch so far, if it is one of this trainer's."""

@@ -15,8 +15,6 @@ from fastnn.training.callbacks.bundled import (
     Mode,
     Monitor,
     check_monitor,
-    metric_of,
-    series_of,
     sign_of,
 )
 from fastnn.training.history import History
@@ -88,13 +86,8 @@ class ReduceOnPlateau(Bundled):
         if self._due(history) and rate > self.min_lr:
             trainer.rate_factor *= max(self.factor, self.min_lr / rate)
 
-    def series(self) -> str:
-        """Return the series that is watched."""
-        return series_of(self.monitor)
-
-    def metric(self) -> Any:
-        """Return what has to be measured for it."""
-        return metric_of(self.monitor)
+    def _watched(self) -> Monitor:
+        return self.monitor
 
     def begin(self, trainer: Stateful, callbacks: tuple[Any, ...]) -> None:
         """Follow the results of epochs."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from math import prod
 
 from fastnn.network import Dense, Dropout, Network, unknown_inputs
-from fastnn.tables import html_table
-from fastnn.training.text_table import aligned
+from fastnn.training.text_table import Tabled
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class LayerSummary:
 
 
 @dataclass(frozen=True, repr=False)
-class Summary:
+class Summary(Tabled):
     """The layers of a network, printed as a table.
 
     Attributes
@@ -52,6 +51,8 @@ class Summary:
 
     layers: tuple[LayerSummary, ...]
 
+    _left = 0, 1, 2
+
     @property
     def parameters(self) -> int:
         """How many parameters there are in all."""
@@ -62,7 +63,8 @@ class Summary:
         """How many of them the optimizer changes."""
         return sum(layer.trainable for layer in self.layers)
 
-    def _columns(self) -> list[list[str]]:
+    def _table(self) -> tuple[str, list[list[str]]]:
+        """Return a row for each layer, and the sums; m is the number of rows."""
         rows = [("layer", "activation", "shapes", "output", "parameters", "trainable")]
         for each in self.layers:
             shapes = ", ".join(f"{letter} {shape}" for letter, shape in each.shapes.items())
@@ -70,15 +72,7 @@ class Summary:
             output = f"(m, {each.output_shape[-1]})"
             rows.append((each.name, each.activation, shapes, output, *counts))
         rows.append(("total", "", "", "", f"{self.parameters:,}", f"{self.trainable:,}"))
-        return [list(column) for column in zip(*rows, strict=True)]
-
-    def __repr__(self) -> str:
-        """Show a line for each layer, and the sums; m is the number of rows."""
-        return "\n".join(aligned(self._columns(), left=(0, 1, 2)))
-
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
-        return html_table(self._columns())
+        return "", [list(column) for column in zip(*rows, strict=True)]
 
 
 def summary_of(network: Network) -> Summary:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import InvalidInput, true_or_false
 from fastnn.network import Dense, Dropout, Network
-from fastnn.tables import data_frame
+from fastnn.tables import Items, data_frame
 from fastnn.training.inspection.values import (
     MOST_COLUMNS,
     Arrays,
@@ -70,7 +70,7 @@ class Step:
     at: tuple[Arrays, ...]
 
 
-class Trace(Sequence[Step]):
+class Trace(Items[Step, tuple[Step, ...]]):
     """The updates of `Trainer.trace`, a sequence of `Step`.
 
     In tables and frames layers with parameters are numbered from 1, as course notes have them, and
@@ -94,23 +94,9 @@ class Trace(Sequence[Step]):
         self.steps, self.target, self.diverged = tuple(steps), target, diverged
         self._network = network
 
-    def __len__(self) -> int:
-        """Return the number of updates."""
-        return len(self.steps)
-
-    @overload
-    def __getitem__(self, index: int) -> Step: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Step, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return one update, or some of them."""
-        return self.steps[index]
-
-    def __iter__(self) -> Iterator[Step]:
-        """Go through the updates."""
-        return iter(self.steps)
+    @property
+    def _items(self) -> tuple[Step, ...]:
+        return self.steps
 
     def to_frame(self, flat: bool = True) -> Any:
         """Return a `pandas.DataFrame` with one row an update, by the number of the step.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.network import Network
-from fastnn.tables import html_table, html_text
-from fastnn.training.text_table import aligned, cell
+from fastnn.tables import Items, aligned, html_table, html_text
+from fastnn.training.text_table import Tabled, cell
 
 MOST_COLUMNS = 60  # numbers of a row that are all printed
 _MOST_ROWS = 20  # printed; of more, the first and the last
@@ -82,7 +82,7 @@ def named(network: Network, arrays: Iterable[tuple[np.ndarray, ...]], before: st
     return tuple(map(Arrays, letters(network, before), arrays))
 
 
-class Activations(Sequence[LayerValues]):
+class Activations(Tabled, Items[LayerValues, tuple[LayerValues, ...]]):
     """The values of every layer of a network, in the order of ``network.layers``.
 
     Printed, a table with a line for each layer and row of X; of large ones, the shapes.
@@ -95,6 +95,8 @@ class Activations(Sequence[LayerValues]):
         What comes out of the last layer, as `Trainer.forward` returns it.
     """
 
+    _left = 0, 2, 3
+
     def __init__(self, layers: Iterable[LayerValues]) -> None:
         self.layers = tuple(layers)
 
@@ -103,25 +105,12 @@ class Activations(Sequence[LayerValues]):
         """What comes out of the last layer."""
         return self.layers[-1].a
 
-    def __len__(self) -> int:
-        """Return the number of layers."""
-        return len(self.layers)
+    @property
+    def _items(self) -> tuple[LayerValues, ...]:
+        return self.layers
 
-    @overload
-    def __getitem__(self, index: int) -> LayerValues: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[LayerValues, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Any:
-        """Return one layer, or some of them."""
-        return self.layers[index]
-
-    def __iter__(self) -> Iterator[LayerValues]:
-        """Go through the layers."""
-        return iter(self.layers)
-
-    def _columns(self) -> list[list[str]]:
+    def _table(self) -> tuple[str, list[list[str]]]:
+        """Return every layer and row."""
         columns: list[list[str]] = [["layer"], ["row"], ["z"], ["a"]]
         for layer in self.layers:
             for row in some_of(range(len(layer.z))):
@@ -131,19 +120,11 @@ class Activations(Sequence[LayerValues]):
                 ]  # fmt: skip
                 for column, text in zip(columns, texts, strict=True):
                     column.append(text)
-        return columns
-
-    def __repr__(self) -> str:
-        """Show every layer and row."""
-        return "\n".join(line.rstrip() for line in aligned(self._columns(), left=(0, 2, 3)))
-
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
-        return html_table(self._columns())
+        return "", columns
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Gradients:
+class Gradients(Tabled):
     """Loss and gradients of a network on some rows.
 
     Attributes
@@ -170,11 +151,11 @@ class Gradients:
     inputs: np.ndarray | None
     names: tuple[str, ...]
 
-    def _head(self) -> str:
-        penalty = f", penalty {cell(self.penalty)}" if self.penalty else ""
-        return f"loss {cell(self.loss)}{penalty}"
+    _left = 0, 1, 2, 3
 
-    def _columns(self) -> list[list[str]]:
+    def _table(self) -> tuple[str, list[list[str]]]:
+        """Return the loss, and a row for each array."""
+        penalty = f", penalty {cell(self.penalty)}" if self.penalty else ""
         found = [
             (layer, name, str(array.shape), row_text(array))
             for layer, arrays in zip(self.names, self.layers, strict=True)
@@ -183,16 +164,8 @@ class Gradients:
         if self.inputs is not None:
             found.insert(0, ("inputs", "dX", str(self.inputs.shape), row_text(self.inputs)))
         rows = [("layer", "gradient", "shape", "values"), *found]
-        return [list(column) for column in zip(*rows, strict=True)]
-
-    def __repr__(self) -> str:
-        """Show the loss, and a line for each array."""
-        lines = aligned(self._columns(), left=(0, 1, 2, 3))
-        return "\n".join((self._head(), *(line.rstrip() for line in lines)))
-
-    def _repr_html_(self) -> str:
-        """Show the same in a notebook."""
-        return html_table(self._columns(), self._head())
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        return f"loss {cell(self.loss)}{penalty}", columns
 
 
 def row_text(array: np.ndarray) -> str:
