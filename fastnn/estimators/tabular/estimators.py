@@ -12,6 +12,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.estimators.base import keep
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
@@ -162,19 +163,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         target: Target = "cpu",
         n_jobs: int | None = None,
     ) -> None:
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.categorical_features = categorical_features
-        self.numeric_features = numeric_features
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.verbose = verbose
-        self.target = target
-        self.n_jobs = n_jobs
+        keep(self, locals())
 
     @explained
     def predict(self, X: Any) -> np.ndarray:
@@ -351,18 +340,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         target: Target = "cpu",
         n_jobs: int | None = None,
     ) -> None:
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.categorical_features = categorical_features
-        self.numeric_features = numeric_features
-        self.random_state = random_state
-        self.verbose = verbose
-        self.target = target
-        self.n_jobs = n_jobs
+        keep(self, locals())
 
     @explained
     def predict(self, X: Any) -> np.ndarray:
