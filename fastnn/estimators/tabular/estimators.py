@@ -25,7 +25,7 @@ from fastnn.estimators.tabular.scorers import (
     shares_of,
 )
 from fastnn.estimators.weights import weights_of
-from fastnn.tabular.deviations import in_deviations, of_deviations
+from fastnn.tabular.deviations import in_deviations, mean_and_deviation, of_deviations
 from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
@@ -354,10 +354,8 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
 
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
         numbers = self._encode(y)
-        largest = float(np.abs(numbers).max()) or 1.0
-        scaled = numbers / largest  # whose squares do not overflow
-        self._center = float(scaled.mean()) * largest
-        self._scale = float(scaled.std()) * largest or 1.0
+        self._center, deviation = mean_and_deviation(numbers)
+        self._scale = deviation or 1.0
         self._range = float(numbers.min()), float(numbers.max())
         return numbers
 
