@@ -133,12 +133,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     validation_scores_: Any  # a list, or None
     t_: int
 
-    def __sklearn_tags__(self) -> Any:
-        """Say that X may be sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     @fitting
     def fit(
         self,
@@ -636,11 +630,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             short = rows * sum(k * n for k, n in network.shapes) < _SHORT_PRODUCTS
             return 1 if short and self.target == "cpu" else None
         return self._threads_wanted(self.n_jobs)
-
-    def _callbacks(self) -> tuple[Callable[..., Any], ...]:
-        if self.callbacks is None:
-            return ()
-        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
     _scales_targets = False  # whether `standardize` is for y, too
 
