@@ -68,6 +68,13 @@ def keep(estimator: Any, parameters: dict[str, Any]) -> None:
     vars(estimator).update({k: v for k, v in parameters.items() if k not in ("self", "__class__")})
 
 
+def threads_of(n_jobs: int) -> int:
+    """Return how many threads `n_jobs` means, -1 being all there are; `InvalidInput` for 0."""
+    if n_jobs == 0:
+        raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
+    return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+
+
 def fitting(method: Method) -> Method:
     """Have a method that fits explain its arguments, after scikit-learn has checked parameters."""
     found: Method = _fit_context(prefer_skip_nested_validation=True)(explained(method))
@@ -99,6 +106,12 @@ class TrainedEstimator(BaseEstimator):
     _reasons: list[tuple[Trainer, str]]  # why trainers of the fit under way have learnt nothing
     _goes_back = False  # whether early stopping keeps the epoch of the best score
     _one_epoch = False  # whether that fit is one without rows to validate on, of `partial_fit`
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def to_trainer(self) -> Trainer:
         """Return a Trainer that predicts and trains as this fitted estimator does; a copy.
@@ -371,14 +384,20 @@ class TrainedEstimator(BaseEstimator):
         InvalidInput
             It is 0, or more than an engine takes.
         """
-        if n_jobs == 0:
-            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
         if n_jobs > MOST_THREADS:
             raise InvalidInput(
                 f"n_jobs must be at most {MOST_THREADS}, not {n_jobs}; leave n_jobs=None to have "
                 "the number chosen from the work"
             )
-        return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + n_jobs)
+        return threads_of(n_jobs)
+
+    def _callbacks(self) -> list[Any]:
+        """Return what the caller wants to be called after each epoch."""
+        settings: Any = self
+        callbacks = settings.callbacks
+        if callbacks is None:
+            return []
+        return [callbacks] if callable(callbacks) else [*callbacks]
 
     def _check_scored(self, rows: Rows, drawn: bool = True) -> None:
         """Raise where a fit would go back to the best of scores that have no value on some rows."""

@@ -136,12 +136,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
     loss_curve_: list[float]
     validation_scores_: list[float] | None
 
-    def __sklearn_tags__(self) -> Any:
-        """Say that X may be sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _more_validate_params(self, first_partial: bool = False) -> None:
         """Raise for parameters that do not go together, or not with the first `partial_fit`."""
         if self.early_stopping and first_partial:
@@ -400,12 +394,6 @@ class LinearModel(CallbackSupportMixin, SparseCoefMixin, TrainedEstimator):
             if trainer.step == step:
                 return factor
             # Another kind of optimizer counts from 0: what was done is done before its first.
-
-    def _callbacks(self) -> list[Any]:
-        """Return what the caller wants to be called after each epoch."""
-        if self.callbacks is None:
-            return []
-        return [self.callbacks] if callable(self.callbacks) else [*self.callbacks]
 
     def _validation(self, held_out: Rows | None) -> tuple[Any, ...] | None:
         """Return rows to validate on as a Trainer takes them, where a callback watches them."""

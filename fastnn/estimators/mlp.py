@@ -229,44 +229,6 @@ class MLPClassifier(ScoredLabels, MultilayerPerceptron):
     ) -> None:
         keep(self, locals())
 
-    @fitting
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
-        """Fit the network, anew unless `warm_start`.
-
-        Parameters
-        ----------
-        X
-            Rows (n, features): an array, a list, a frame, or sparse, CSR or CSC.
-        y
-            Labels (n,) of any kind, or an indicator of several labels (n, labels), maybe sparse.
-        sample_weight
-            Weight of each row (n,), at least 0; None: all count 1.
-        X_val, y_val, sample_weight_val
-            Rows to score on after each epoch. With `early_stopping` they are in the place of rows
-            of X; without, the scores are noted and decide nothing.
-
-        Returns
-        -------
-        estimator
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
-        """
-        with self._draft() as fitted:
-            fitted._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
-        return self
-
     @available_if(lambda each: each._check_goes_on())
     @fitting
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
@@ -577,44 +539,6 @@ class MLPRegressor(ScoredNumbers, MultilayerPerceptron):
         n_jobs: int | None = None,
     ) -> None:
         keep(self, locals())
-
-    @fitting
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> Any:
-        """Fit the network, anew unless `warm_start`.
-
-        Parameters
-        ----------
-        X
-            Rows (n, features): an array, a list, a frame, or sparse, CSR or CSC.
-        y
-            Numbers (n,) or (n, outputs).
-        sample_weight
-            Weight of each row (n,), at least 0; None: all count 1.
-        X_val, y_val, sample_weight_val
-            Rows to score on after each epoch. With `early_stopping` they are in the place of rows
-            of X; without, the scores are noted and decide nothing.
-
-        Returns
-        -------
-        estimator
-            Itself.
-
-        Raises
-        ------
-        ValueError
-            Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
-        """
-        with self._draft() as fitted:
-            fitted._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
-        return self
 
     @available_if(lambda each: each._check_goes_on())
     @fitting

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
@@ -27,6 +27,7 @@ from fastnn.estimators.base import (
     TrainedEstimator,
     check_weights,
     drawing,
+    fitting,
     refuse_no_weight,
     scaled,
     scaling_of,
@@ -47,6 +48,7 @@ from fastnn.estimators.own_units import in_own_units
 from fastnn.estimators.rates import Rates, go_on_with
 from fastnn.estimators.restarts import Fit, Scalings, best_fit
 from fastnn.estimators.sklearn_callbacks import CallbackSupportMixin, Hooks
+from fastnn.estimators.task import Task
 from fastnn.estimators.units import folded, in_numbers, numbers_outside
 from fastnn.estimators.weights import check_penalty, mean_of
 from fastnn.inputs.arrays import numbered
@@ -72,36 +74,6 @@ _NUMPY_PRODUCTS = 1 << 22
 _SCALED = 1 << 20  # numbers of X that are standardized at a time
 # An epoch of fewer takes some 0.3 ms: a second thread would save less than a call for it costs.
 _SHORT_PRODUCTS = 5e6
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a call of `fit` or `partial_fit` has to do.
-
-    Attributes
-    ----------
-    network, loss
-        As the engine has them.
-    first
-        Whether nothing goes before it that counts.
-    incremental
-        Whether it is `partial_fit`: one epoch more of what the optimizer is at.
-    """
-
-    network: Network
-    loss: Any
-    first: bool
-    incremental: bool
-
-    @property
-    def anew(self) -> bool:
-        """Whether the optimizer starts anew."""
-        return self.first or not self.incremental
-
-    @property
-    def summed(self) -> int:
-        """Over how many outputs the engine takes a mean where scikit-learn takes a sum."""
-        return 1 if loss_row(self.loss).rowwise else self.network.outputs
 
 
 class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
@@ -161,11 +133,44 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
     validation_scores_: Any  # a list, or None
     t_: int
 
-    def __sklearn_tags__(self) -> Any:
-        """Say that X may be sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
+    @fitting
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the network, anew unless `warm_start`.
+
+        Parameters
+        ----------
+        X
+            Rows (n, features): an array, a list, a frame, or sparse, CSR or CSC.
+        y
+            Labels (n,) of any kind, or an indicator of several labels (n, labels), maybe sparse;
+            of a regression numbers (n,) or (n, outputs).
+        sample_weight
+            Weight of each row (n,), at least 0; None: all count 1.
+        X_val, y_val, sample_weight_val
+            Rows to score on after each epoch. With `early_stopping` they are in the place of rows
+            of X; without, the scores are noted and decide nothing.
+
+        Returns
+        -------
+        estimator
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            Data or settings that cannot be; or the fit diverged, as `fastnn.Diverged`.
+        """
+        with self._draft() as fitted:
+            fitted._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        return self
 
     def _check_goes_on(self) -> bool:
         """Raise where there is no `partial_fit`, in scikit-learn's words."""
@@ -625,11 +630,6 @@ class MultilayerPerceptron(CallbackSupportMixin, TrainedEstimator):
             short = rows * sum(k * n for k, n in network.shapes) < _SHORT_PRODUCTS
             return 1 if short and self.target == "cpu" else None
         return self._threads_wanted(self.n_jobs)
-
-    def _callbacks(self) -> tuple[Callable[..., Any], ...]:
-        if self.callbacks is None:
-            return ()
-        return (self.callbacks,) if callable(self.callbacks) else tuple(self.callbacks)
 
     _scales_targets = False  # whether `standardize` is for y, too
 

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.linear_model import Perceptron as Theirs
 
 from fastnn.arguments import explained
+from fastnn.estimators.base import keep
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.linear import Penalty
 from fastnn.estimators.linear_classifier import LinearClassifier
@@ -79,31 +80,7 @@ class Perceptron(LinearClassifier):
         target: Target = "cpu",
         dtype: Dtype | None = None,
     ) -> None:
-        self.penalty = penalty
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.eta0 = eta0
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.scoring = scoring
-        self.standardize = standardize
-        self.n_restarts = n_restarts
-        self.callbacks = callbacks
-        self.target = target
-        self.dtype = dtype
+        keep(self, locals())
 
     @classmethod
     def from_sklearn(cls, fitted: Any) -> Perceptron:

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastnn.arguments import explained
-from fastnn.estimators.base import Rows, fitting, float_of, refuse_negative_counts
+from fastnn.estimators.base import Rows, fitting, float_of, keep, refuse_negative_counts
 from fastnn.estimators.conversion import from_theirs, to_theirs
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.forward import rates_of, shares_of
@@ -180,36 +180,7 @@ class SGDClassifier(LinearClassifier):
         target: Target = "cpu",
         dtype: Dtype | None = None,
     ) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.epsilon = epsilon
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.learning_rate = learning_rate
-        self.eta0 = eta0
-        self.power_t = power_t
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.class_weight = class_weight
-        self.warm_start = warm_start
-        self.average = average
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.scoring = scoring
-        self.standardize = standardize
-        self.n_restarts = n_restarts
-        self.callbacks = callbacks
-        self.target = target
-        self.dtype = dtype
+        keep(self, locals())
 
     def _check_proba(self) -> bool:
         if self.loss not in _PROBABILITIES:
@@ -309,34 +280,7 @@ class SGDRegressor(ScoredNumbers, LinearModel):
         target: Target = "cpu",
         dtype: Dtype | None = None,
     ) -> None:
-        self.loss = loss
-        self.penalty = penalty
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.shuffle = shuffle
-        self.verbose = verbose
-        self.epsilon = epsilon
-        self.random_state = random_state
-        self.learning_rate = learning_rate
-        self.eta0 = eta0
-        self.power_t = power_t
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.warm_start = warm_start
-        self.average = average
-        self.batch_size = batch_size
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.scoring = scoring
-        self.standardize = standardize
-        self.n_restarts = n_restarts
-        self.callbacks = callbacks
-        self.target = target
-        self.dtype = dtype
+        keep(self, locals())
 
     n_jobs = None
     loss_functions: ClassVar[dict[str, tuple[Any, ...]]] = {

@@ -315,3 +315,10 @@ def date_format(
         return "", False
     best.sort(key=lambda form: (form in MONTH_FIRST) == day_first)
     return best[0], len(best) > 1 and most == total
+
+
+def days_of(dates: np.ndarray) -> np.ndarray:
+    """Return days since 1970, float64, NaN for NaT."""
+    since = dates.astype("datetime64[us]") - np.datetime64(0, "us")
+    days: np.ndarray = since / np.timedelta64(1, "D")
+    return days

@@ -7,6 +7,17 @@ from typing import Any
 import numpy as np
 
 
+def mean_and_deviation(numbers: np.ndarray) -> tuple[float, float]:
+    """Return the mean and the standard deviation of some numbers, of which no square overflows.
+
+    >>> mean_and_deviation(np.array([1.5e308, -1.5e308]))
+    (0.0, 1.5e+308)
+    """
+    largest = float(np.abs(numbers).max()) or 1.0
+    scaled = numbers / largest
+    return float(scaled.mean()) * largest, float(scaled.std()) * largest
+
+
 def in_deviations(numbers: np.ndarray, mean: Any, scale: float) -> np.ndarray:
     """Return ``(numbers - mean) / scale``, float64, of which no difference overflows.
 

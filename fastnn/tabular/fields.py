@@ -42,14 +42,13 @@ from fastnn.tabular.columns import (
     times_of,
     words_of,
 )
-from fastnn.tabular.dates import CLOCK, date_format, moment_beside_dates, readings
+from fastnn.tabular.dates import CLOCK, date_format, days_of, moment_beside_dates, readings
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.encodings import Coded
 from fastnn.tabular.hints import compact_date, text_hint
 from fastnn.tabular.words import code_among, is_missing, number, truth
 
 RARE = 4  # rows of a category, fewer of which do not count by themselves in large tables
-_DAY = np.timedelta64(1, "D")
 _DAY_SECONDS = 86_400
 _CYCLES = {"year": 365.2425, "week": 7.0, "day": 1.0}  # in days
 _NUMBERS = (Real, Decimal, np.bool_)
@@ -136,7 +135,7 @@ class Field:
             return self.expanded(times_of(values, self.name, self.zone)[0])
         if values.dtype.kind == "M":
             check_zone(values, self.name, self.zone, zone)
-        return self.expanded(_days(dates_of(values, self.name, self.form, self.zone)[0]))
+        return self.expanded(days_of(dates_of(values, self.name, self.form, self.zone)[0]))
 
     def expanded(self, measured: np.ndarray) -> np.ndarray:
         """Return the numbers (rows, width) of days since 1970, or seconds, (rows,)."""
@@ -415,7 +414,7 @@ def _each(values: np.ndarray, kind: str, form: str, name: str) -> tuple[str, np.
             seconds, zone = times_of(values, name)
             return zone, seconds
         dates, zone = dates_of(values, name, form)
-        return zone, _days(dates)
+        return zone, days_of(dates)
     except InvalidInput as error:
         raise InvalidInput(
             f"{error}, or name the column in categorical_features if it is one of categories"
@@ -475,7 +474,7 @@ def _learn(
     if kind in ("duration", "time"):
         return Field(name, kind, form=form, zone=zone)
     if kind == "date":
-        days = _days(dates_of(values, name, form)[0]) if measured is None else measured
+        days = days_of(dates_of(values, name, form)[0]) if measured is None else measured
         days = days[~np.isnan(days)]
         if not len(days):
             return Field(name, "unused")
@@ -512,9 +511,3 @@ def _is_binary(values: np.ndarray, name: str) -> bool:
     numbers = numbers_of(values, name, truths=True)
     numbers = numbers[~np.isnan(numbers)]
     return bool(len(numbers)) and bool(((numbers == 0) | (numbers == 1)).all())
-
-
-def _days(dates: np.ndarray) -> np.ndarray:
-    """Return days since 1970, float64, NaN for NaT."""
-    found: np.ndarray = (dates.astype("datetime64[us]") - np.datetime64(0, "us")) / _DAY
-    return found

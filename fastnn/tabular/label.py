@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import MOSTLY
 from fastnn.tabular.dates import CLOCK, date_format
-from fastnn.tabular.deviations import in_deviations, of_deviations
+from fastnn.tabular.deviations import in_deviations, mean_and_deviation, of_deviations
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
@@ -194,9 +194,7 @@ class Label:
 
     def scaled_by(self, numbers: np.ndarray) -> Self:
         """Return the label of a regression with the mean and the deviation of some numbers."""
-        largest = float(np.abs(numbers).max()) or 1.0
-        scaled = numbers / largest  # whose squares do not overflow
-        mean, scale = float(scaled.mean()) * largest, float(scaled.std()) * largest
+        mean, scale = mean_and_deviation(numbers)
         return type(self)(self.name, (), mean, scale or 1.0)
 
     def standard(self, numbers: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ import numpy as np
 from fastnn.errors import CorruptFile, InvalidInput, shown
 from fastnn.tabular.categories import Kept, codes_of, kept_words
 from fastnn.tabular.curve import interpolated
-from fastnn.tabular.dates import CLOCK, DATE_FORMATS, moment, universal
+from fastnn.tabular.dates import CLOCK, DATE_FORMATS, days_of, moment, universal
+from fastnn.tabular.deviations import mean_and_deviation
 from fastnn.tabular.durations import DURATION_FORMATS, duration
 from fastnn.tabular.spelling import word_of
 from fastnn.tabular.table import WrongCell, cell, counted
@@ -27,7 +28,7 @@ from fastnn.tabular.zones import WITH, WITHOUT, Zones, difference
 KNOTS = 64  # of the curve from a number to its normal score
 CLIP = 10.0  # deviations from the mean, beyond which a number counts as this
 MISSING_NAME, OTHER_NAME = "(missing)", "(other)"
-_DAY, _SECOND = np.timedelta64(1, "D"), np.timedelta64(1, "s")
+_SECOND = np.timedelta64(1, "s")
 _DAY_MICRO = 86_400_000_000
 _YEAR_DAYS = 365.2425
 
@@ -87,10 +88,9 @@ class NumberRule:
         flag = len(present) < len(values)
         if not len(present):
             return None
-        largest = float(np.abs(present).max()) or 1.0
-        scaled = present / largest  # whose squares do not overflow
-        mean, deviation = float(scaled.mean()) * largest, float(scaled.std()) * largest
-        if not (present != present[0]).any() or not deviation > 1e-14 * largest:
+        mean, deviation = mean_and_deviation(present)
+        least = 1e-14 * float(np.abs(present).max())  # what rounding alone may amount to
+        if not (present != present[0]).any() or not deviation > least:
             if not flag:
                 return None
             mean, deviation = float(present[0]), 1.0
@@ -230,7 +230,7 @@ class DateRule:
     @classmethod
     def learn(cls, name: str, values: np.ndarray, form: str, zone: str = "") -> Self | None:
         """Return the rule for some dates; None: they are all alike."""
-        days = _days(values)
+        days = days_of(values)
         rule = NumberRule.learn(name, days)
         if rule is None:
             return None
@@ -295,7 +295,7 @@ class DateRule:
     def apply(self, values: np.ndarray, decimal: str = ".") -> tuple[np.ndarray, Found]:
         """Return the features (rows, features), float32, of a column."""
         dates = self.read(values, decimal)
-        days = _days(dates)
+        days = days_of(dates)
         features, found = self.days.apply(days)
         filled = np.where(np.isnan(days), self.days.fill, days)
         waves = [features]
@@ -332,13 +332,6 @@ def check_zones(name: str, values: np.ndarray, zones: Zones, trained: str = "") 
     if wrong := zones.wrong(values, trained):
         row, what = wrong
         raise WrongCell(row, f"column {name!r}: {what}")
-
-
-def _days(dates: np.ndarray) -> np.ndarray:
-    """Return days since 1970, float64, NaN for NaT."""
-    micro = dates.astype("datetime64[us]")
-    days: np.ndarray = (micro - np.datetime64(0, "us")) / _DAY
-    return days
 
 
 @dataclass(frozen=True)

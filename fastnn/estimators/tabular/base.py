@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
-from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight
+from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight, threads_of
 from fastnn.estimators.scoring import check_name, weights_for
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
@@ -35,7 +35,6 @@ from fastnn.tabular.cells import Cells, cells_of
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Fields
 from fastnn.targets.selection import Target
-from fastnn.threads.processors import available_threads
 from fastnn.training.ensemble import Ensemble
 from fastnn.training.learning_check import warn
 from fastnn.training.metrics import Metrics
@@ -343,13 +342,7 @@ class TabularEstimator(BaseEstimator):
 
     def _workers(self) -> int | None:
         """Return how many members are trained at a time; None: as many as there are processors."""
-        if self.n_jobs is None:
-            return None
-        if self.n_jobs == 0:
-            raise InvalidInput("n_jobs must be a number of threads, -1 for all, or None, not 0")
-        if self.n_jobs > 0:
-            return int(self.n_jobs)
-        return max(1, available_threads() + 1 + self.n_jobs)
+        return None if self.n_jobs is None else threads_of(self.n_jobs)
 
     def _scoring(self, X: Any, y: Any, weights: Any) -> Callable[..., float] | None:
         """Return what scores outputs for the rows to validate on; None: the loss does."""

@@ -12,6 +12,7 @@ from sklearn.utils.validation import assert_all_finite
 
 from fastnn.arguments import explained
 from fastnn.errors import CorruptFile, InvalidInput, shown
+from fastnn.estimators.base import keep
 from fastnn.estimators.files import ScoredNumbers
 from fastnn.estimators.labels import Labels, ScoredLabels
 from fastnn.estimators.tabular.base import TabularEstimator
@@ -24,7 +25,7 @@ from fastnn.estimators.tabular.scorers import (
     shares_of,
 )
 from fastnn.estimators.weights import weights_of
-from fastnn.tabular.deviations import in_deviations, of_deviations
+from fastnn.tabular.deviations import in_deviations, mean_and_deviation, of_deviations
 from fastnn.targets.selection import Target
 
 Scoring = str | Callable[..., Any] | None
@@ -162,19 +163,7 @@ class TabularClassifier(ScoredLabels, TabularEstimator):
         target: Target = "cpu",
         n_jobs: int | None = None,
     ) -> None:
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.categorical_features = categorical_features
-        self.numeric_features = numeric_features
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.verbose = verbose
-        self.target = target
-        self.n_jobs = n_jobs
+        keep(self, locals())
 
     @explained
     def predict(self, X: Any) -> np.ndarray:
@@ -351,18 +340,7 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
         target: Target = "cpu",
         n_jobs: int | None = None,
     ) -> None:
-        self.n_members = n_members
-        self.time_limit = time_limit
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.categorical_features = categorical_features
-        self.numeric_features = numeric_features
-        self.random_state = random_state
-        self.verbose = verbose
-        self.target = target
-        self.n_jobs = n_jobs
+        keep(self, locals())
 
     @explained
     def predict(self, X: Any) -> np.ndarray:
@@ -376,10 +354,8 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
 
     def _learn_targets(self, y: np.ndarray) -> np.ndarray:
         numbers = self._encode(y)
-        largest = float(np.abs(numbers).max()) or 1.0
-        scaled = numbers / largest  # whose squares do not overflow
-        self._center = float(scaled.mean()) * largest
-        self._scale = float(scaled.std()) * largest or 1.0
+        self._center, deviation = mean_and_deviation(numbers)
+        self._scale = deviation or 1.0
         self._range = float(numbers.min()), float(numbers.max())
         return numbers
 
