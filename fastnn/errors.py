@@ -19,7 +19,10 @@ class InvalidInput(FastnnError, ValueError):
 
 
 class NotAssignable(InvalidInput, AttributeError):
-    """An attribute that cannot be assigned; the message says what changes it, if anything does."""
+    """An attribute, or a list in one, that cannot be changed so.
+
+    The message says what changes it, if anything does.
+    """
 
 
 class UnknownArgument(InvalidInput, TypeError):

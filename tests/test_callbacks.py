@@ -101,7 +101,8 @@ class Counted(list):
 
 def test_each_epoch_is_read_once():
     callback, trainer = ReduceOnPlateau(patience=3), SimpleNamespace(rate_factor=1.0)
-    history = History(validation_loss=Counted())
+    history = History()
+    vars(history)["validation_loss"] = Counted()
     for epoch in range(300):
         history.append(1.0, 0.1 * epoch, 0.5, 1.0, 0.5)
         callback(trainer, history)

@@ -124,3 +124,41 @@ def test_a_worker_of_joblib_has_no_more_threads_than_it_is_granted():
             joblib.delayed(threads_of_a_fit)(data, labels) for _ in range(2)
         )
     assert found == [(1, "1")] * 2
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name", "value", "text"),
+    [
+        (kind(optimizer=fastnn.SGD(0.1, 0.5)), "optimizer__learning_rate", 0.2, text)
+        for text in [r"\{'optimizer': \[SGD\(.*=0.1, .*=0.5, .*\), SGD\(.*=0.2, .*=0.5, .*\)\]\}"]
+        for kind in (
+            fastnn.MLPClassifier, fastnn.MLPRegressor, fastnn.SGDClassifier, fastnn.SGDRegressor,
+        )
+    ]
+    + [
+        (fastnn.MLPClassifier(), "optimizer__learning_rate", 0.2, "optimizer is None"),
+        (fastnn.SGDRegressor(fastnn.losses.Huber(0.5)), "loss__delta", 2.0, r"loss=Huber\(.*2.0"),
+        (fastnn.MLPClassifier(optimizer=fastnn.Adam()), "optimizer__lr", 0.2, r"optimizer=\.\.\."),
+        (fastnn.TabularClassifier(), "class_weight__a", 2.0, "class_weight is None"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_an_optimizer_is_answered_with_how_to_give_it(estimator, name, value, text):
+    """scikit-learn's own error was of a method that no optimizer has."""
+    for call in (
+        lambda: estimator.set_params(verbose=3, **{name: value}),
+        lambda: GridSearchCV(estimator, {name: [value]}, cv=2, error_score="raise").fit(X, y),
+    ):
+        with pytest.raises(fastnn.InvalidInput, match=f"{name} cannot be set, .*{text}"):
+            call()
+    assert not estimator.verbose and not any("__" in each for each in estimator.get_params())
+
+
+def test_optimizers_are_searched_as_a_whole():
+    grid = {"optimizer": [fastnn.SGD(1e-9), fastnn.SGD(0.05)]}
+    search = GridSearchCV(classifier(standardize=True), grid, cv=2).fit(X, y)
+    assert search.best_params_ == {"optimizer": fastnn.SGD(0.05)}
+    pipeline = make_pipeline(StandardScaler(), classifier())
+    pipeline.set_params(mlpclassifier__alpha=1.0, standardscaler__with_mean=False)
+    assert pipeline[1].alpha == 1.0
+    with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
+        classifier().set_params(nothing__a=1)

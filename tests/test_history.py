@@ -40,7 +40,7 @@ def test_each_list_has_one_entry_an_epoch():
 
 def test_later_epochs_can_be_forgotten_even_if_entered_in_part():
     history, shorter = trained(3), trained(2)
-    history.loss.append(0.1)
+    list.append(history.loss, 0.1)  # the rest of the row has not come
     history.truncate(2)
     assert history == shorter
 
@@ -68,7 +68,8 @@ def test_histories_agree_in_as_many_epochs_as_they_share():
     longer = history.copy()
     longer.append(0.1, 0.3, 0.1)
     changed = history.copy()
-    changed.seconds[2] = 0.26
+    changed.truncate(2)
+    changed.append(1 / 3, 0.26, 0.1, 0.5 / 3, 0.9)
     assert [history.agrees(longer, epochs) for epochs in range(5)] == [True] * 4 + [False]
     assert [history.agrees(changed, epochs) for epochs in (0, 2, 3)] == [True, True, False]
 
@@ -182,41 +183,6 @@ def many(epochs: int) -> History:
 
 def lists_of(history: History) -> dict[str, list[Any]]:
     return {name: list(getattr(history, name)) for name in _SERIES}
-
-
-CHANGES = [
-    lambda series: series.__setitem__(1, 9.0),
-    lambda series: series.__setitem__(slice(0, 2), [9.0]),
-    lambda series: series.__delitem__(0),
-    lambda series: series.__imul__(0),
-    lambda series: series.insert(0, 9.0),
-    lambda series: series.pop(),
-    lambda series: series.remove(series[1]),
-    lambda series: series.clear(),
-    lambda series: series.sort(),
-    lambda series: series.reverse(),
-    lambda series: series.append(9.0),
-    lambda series: series.extend([9.0]),
-    lambda series: series.__iadd__([9.0]),
-]
-
-
-@pytest.mark.parametrize("change", range(len(CHANGES)))
-@pytest.mark.parametrize("name", _SERIES)
-def test_a_change_in_one_history_is_none_in_its_copies(name, change):
-    history = History()
-    for number in (0.3, 0.1, 0.4, 0.2):
-        history.append(number, number, number, number, number)
-    expected = lists_of(history)
-    chain = [history.copy()]
-    chain += [chain[0].copy(), history.copy()]
-    CHANGES[change](getattr(history, name))
-    assert getattr(history, name) != expected[name]
-    chain.append(chain[1].copy())
-    CHANGES[change](getattr(chain[1], name))
-    assert getattr(chain[1], name) == getattr(history, name)
-    for place in (0, 2, 3):
-        assert lists_of(chain[place]) == expected and len(chain[place]) == 4
 
 
 def test_epochs_entered_or_forgotten_in_one_history_are_not_in_its_copies():

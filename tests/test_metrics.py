@@ -183,7 +183,7 @@ def test_metrics_go_wherever_a_history_goes(other, tmp_path):
     else:
         after = History.from_dict(json.loads(json.dumps(before.to_dict())))
     assert after == before and after is not before
-    after["validation_rmse"].append(1.0)
+    after.append(1.0, 1.0, 1.0)
     assert len(before["validation_rmse"]) == 3
     assert "validation_rmse" in repr(before).splitlines()[1].split()
 
@@ -313,7 +313,7 @@ def test_a_metric_that_fails_leaves_its_epoch_done(answer, message, target):
         stopped.fit(X, REAL, 5, (X, REAL), metrics=["mae", mine])
     other.fit(X, REAL, 3, (X, REAL), metrics="mae")
     assert stopped.history["validation_mine"] == [0.5, 0.5, None]
-    del stopped.history.metrics["validation_mine"]
+    dict.pop(stopped.history.metrics, "validation_mine")
     assert state_of(stopped) == state_of(other)
     assert stopped.remaining == 2
 

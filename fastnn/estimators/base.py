@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import assert_all_finite, check_random_state
@@ -23,6 +23,7 @@ from fastnn.arguments import explained
 from fastnn.errors import Diverged, InvalidInput, TrainingWarning
 from fastnn.estimators.files import opened, refuse_sparse
 from fastnn.estimators.labels import known_text, places_in, refuse_unordered
+from fastnn.estimators.nested import WithWholeParameters
 from fastnn.estimators.scoring import check_name, check_spread
 from fastnn.graph import Expression
 from fastnn.inputs.arrays import refuse_apparent_numbers, refuse_masked
@@ -99,7 +100,7 @@ class _Written:
         return self.text
 
 
-class TrainedEstimator(BaseEstimator):
+class TrainedEstimator(WithWholeParameters):
     """An estimator that trains a `Trainer`, which it keeps as `_trainer`."""
 
     _weights_name = "coefs_"  # the attribute that a fit leaves

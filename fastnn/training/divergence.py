@@ -71,6 +71,9 @@ def go_back(trainer: Stateful, error: Diverged, rate: float) -> int:
     entry = Restore(error.epoch, error.step, after.epoch, rate, FACTOR * rate, error.cause)
     with trainer._using:
         at_once(
-            [partial(restores.append, entry), partial(object.__setattr__, trainer, "_state", after)]
+            [
+                partial(list.append, restores, entry),
+                partial(object.__setattr__, trainer, "_state", after),
+            ]
         )
     return state.epoch - after.epoch

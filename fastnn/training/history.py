@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.elsewhere import HISTORY, meant, refused, unknown_measure
-from fastnn.errors import CorruptFile, shown
+from fastnn.errors import CorruptFile, InvalidInput, NotAssignable, shown
 from fastnn.tables import aligned, data_frame, html_table, html_text
 from fastnn.targets.selection import is_cuda
 from fastnn.threads.atomic import at_once
 from fastnn.training.restart_results import Restarts
-from fastnn.training.series import Prefix, Series, pack, unpack
+from fastnn.training.series import ByName, Prefix, Series, pack, unpack
 from fastnn.training.text_table import cell
 
 _SERIES = ("loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
@@ -23,6 +23,7 @@ _PREFIX = {name: f"_{name}_before" for name in _SERIES}  # where a copy has what
 _METRICS = "_metrics_before"
 _METRIC = "metric-"  # and its place among them: in a file, for a name may be any text
 _OPTIONAL = ("validation_loss", "validation_accuracy")
+_SETTINGS = ("target", "threads", "reason", "first_epoch")
 _LATER = {"restarts", "restores", "metrics"}  # not in files from before there were these
 _ROWS = 10  # rows of the printed table; a longer history shows evenly spaced epochs
 
@@ -56,8 +57,10 @@ class Restore:
 class History:
     """Lists with one entry an epoch, and where the epochs ran.
 
-    A copy shares the entries, whatever their number, until one of its lists is asked for, which
-    then is its own.
+    The lists are read as any others, and more entries come to them while training goes on. Nobody
+    else changes them: what would, such as ``history.loss.append``, raises `NotAssignable`, and a
+    list of one's own is ``list(history.loss)``. A copy of the history shares the entries, whatever
+    their number, until one of its lists is asked for, which then is its own.
 
     Attributes
     ----------
@@ -98,8 +101,8 @@ class History:
     seconds: list[float] = field(default_factory=Series)
     best: int | None = None
     restarts: Restarts = Restarts()
-    restores: list[Restore] = field(default_factory=list)
-    metrics: dict[str, list[float | None]] = field(default_factory=dict)
+    restores: list[Restore] = field(default_factory=Series)
+    metrics: dict[str, list[float | None]] = field(default_factory=ByName)
 
     __iter__ = None  # by name there is more than one list, and none of them is the first
 
@@ -167,7 +170,8 @@ class History:
             column = [row[index] for row in rows]
             columns.append([None if value is None else float(value) for value in column])
         measured = dict(metrics or {})
-        kept = {name: self.metrics.get(name, [None] * epochs) for name in self.metrics | measured}
+        missing = [None] * min(epochs, len(self))
+        kept = {name: self.metrics.get(name, missing) for name in self.metrics | measured}
         for name in kept:
             values = measured.get(name, [None] * len(rows))
             columns.append([None if value is None else float(value) for value in values])
@@ -180,20 +184,13 @@ class History:
                 Series([*old[:epochs], *new]) for old, new in zip(lists, columns, strict=True)
             ]
             state: dict[str, Any] = dict(zip(_SERIES, joined, strict=False))
-            state["metrics"] = dict(zip(kept, joined[len(_SERIES) :], strict=True))
+            state["metrics"] = ByName(zip(kept, joined[len(_SERIES) :], strict=True))
             steps = [partial(vars(self).update, state)]
         if self.best is not None and self.best >= epochs:
             steps.append(partial(setattr, self, "best", None))
         if epochs == 0 and self.restarts:
             steps.append(partial(setattr, self, "restarts", Restarts()))
         return steps
-
-    def enter_last(self, values: Mapping[str, float]) -> None:
-        """Enter what was measured after the last epoch, by the names of the lists."""
-        for name, value in values.items():
-            if name not in self:
-                self.metrics[name] = Series([None] * len(self))
-            self[name][-1] = value
 
     def copy(self) -> History:
         """Return a history of its own with the same entries; takes as long for any number."""
@@ -202,12 +199,10 @@ class History:
         metrics = state.pop("metrics", None)
         # In one call of C, or an epoch might be entered meanwhile; what is there then stays so.
         counts = iter(list(map(len, [*lists.values(), *(metrics or {}).values()])))
-        state |= {_PREFIX[name]: _prefix(values, next(counts)) for name, values in lists.items()}
+        state |= {_PREFIX[name]: Prefix(values, next(counts)) for name, values in lists.items()}
         if metrics is not None:
-            state[_METRICS] = {
-                name: _prefix(values, next(counts)) for name, values in metrics.items()
-            }
-        state["restores"] = self.restores.copy()
+            state[_METRICS] = {name: Prefix(each, next(counts)) for name, each in metrics.items()}
+        state["restores"] = Series(self.restores)
         other = History.__new__(type(self))
         vars(other).update(state)
         return other
@@ -226,10 +221,7 @@ class History:
     def _entries(self, name: str) -> tuple[list[Any], int]:
         """Return a list that begins with all entries of a series, and their number; no copy."""
         values = vars(self).get(name)
-        if values is None:
-            values, count = vars(self)[_PREFIX[name]]
-            return values.values, count
-        return values, len(values)
+        return vars(self)[_PREFIX[name]] if values is None else (values, len(values))
 
     @property
     def where(self) -> str:
@@ -254,8 +246,15 @@ class History:
         """Return a copy as plain values and arrays, in less room than `to_dict`.
 
         The losses are there one by one, so that no file says of more epochs than it has room for.
+
+        Raises
+        ------
+        InvalidInput
+            Something was assigned that `from_arrays` would take for a damaged file.
         """
-        values = self.copy().to_dict()
+        history = self.copy()
+        history._refuse_unreadable()
+        values = history.to_dict()
         packed = {name: pack(values.pop(name), name == "loss") for name in _SERIES}
         metrics = values.pop("metrics")
         packed |= {f"{_METRIC}{place}": pack(each) for place, each in enumerate(metrics.values())}
@@ -265,6 +264,23 @@ class History:
             for part, array in parts.items()
         }
         return values | {"metrics": list(metrics)}, arrays
+
+    def _refuse_unreadable(self) -> None:
+        """Raise `InvalidInput` for what no file could have; a file is read again whenever."""
+        good = {name: _same_kind(name, getattr(self, name)) for name in _SETTINGS}
+        good["best"] = _is_place(self.best, len(self))
+        good["restarts"] = isinstance(self.restarts, Restarts)
+        for name in self.names:
+            series = self[name]
+            known = name in _OPTIONAL or name in self.metrics or None not in series
+            good[name] = known and len(series) == len(self)
+        for name in good:
+            if not good[name]:
+                value = self[name] if name in self else getattr(self, name)
+                raise InvalidInput(
+                    f"history.{name} cannot be {shown(value):.80} after {len(self)} epochs, and "
+                    "a file with it could not be read; assign what was there before"
+                )
 
     def to_frame(self) -> Any:
         """Return a `pandas.DataFrame` with one row an epoch and a column for each of `names`.
@@ -300,7 +316,7 @@ class History:
             raise CorruptFile("the saved history is damaged: entries are missing or unknown")
         values = dict(values)
         history.restarts = Restarts.from_list(values.pop("restarts", []))
-        history.restores = _restores(values.pop("restores", []))
+        vars(history)["restores"] = Series(_restores(values.pop("restores", [])))
         metrics = values.pop("metrics", {})
         if not isinstance(metrics, dict) or not all(
             isinstance(name, str) and name not in values and _is_series(name, value, optional=True)
@@ -309,7 +325,8 @@ class History:
             raise CorruptFile(
                 f"the saved history is damaged: metrics cannot be {shown(metrics):.80}"
             )
-        history.metrics = {name: Series(value) for name, value in metrics.items()}
+        state = vars(history)
+        state["metrics"] = ByName((name, Series(value)) for name, value in metrics.items())
         lengths = set(map(len, metrics.values()))
         for name, value in values.items():
             fits = _is_series if name in _SERIES else _same_kind
@@ -320,12 +337,13 @@ class History:
             if name in _SERIES:
                 lengths.add(len(value))
                 value = Series(value)
-            setattr(history, name, value)
+            state[name] = value
         if len(lengths) != 1:
             raise CorruptFile("the saved history is damaged: its lists differ in length")
-        best = history.best
-        if best is not None and not (type(best) is int and 0 <= best < len(history)):
-            raise CorruptFile(f"the saved history is damaged: best cannot be {best!r:.80}")
+        if not _is_place(history.best, len(history)):
+            raise CorruptFile(
+                f"the saved history is damaged: best cannot be {shown(history.best):.80}"
+            )
         return history
 
     @classmethod
@@ -366,8 +384,10 @@ class History:
         state = dict(state)
         state |= _unpacked(state.pop("packed", {}))
         metrics = _unpacked(state.pop("packed_metrics", {}))
-        vars(self).update(state | {name: Series(state[name]) for name in _SERIES})
-        self.metrics = {name: Series(values) for name, values in metrics.items()}
+        state |= {name: Series(state[name]) for name in _SERIES}
+        state["restores"] = Series(state.get("restores", ()))
+        state["metrics"] = ByName((name, Series(values)) for name, values in metrics.items())
+        vars(self).update(state)
 
     def __repr__(self) -> str:
         """Show the epochs as a table: all, or evenly spaced ones with the first and the last."""
@@ -411,43 +431,48 @@ class History:
         return head, columns, lines
 
 
-class _OfPrefix:
-    """Gives a series that a copy shares a list of its own, once it is asked for."""
+class _ReadOnly:
+    """An attribute that has lists, which a copy makes of what it shares once it is asked for.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    They are assigned once, where a history is made.
+    """
+
+    def __init__(self, name: str, before: str, lists: Callable[[Any], Any]) -> None:
+        self._name, self._before, self._lists = name, before, lists
 
     def __get__(self, history: History | None, kind: type) -> Any:
         if history is None:
             return self
         state = vars(history)
-        if _PREFIX[self._name] not in state:
+        if self._name in state:
+            return state[self._name]
+        if self._before not in state:
             raise AttributeError(f"this History has no {self._name}")
-        # Once it is there, Python finds it without asking here.
-        return state.setdefault(self._name, Series(state[_PREFIX[self._name]].to_list()))
+        return state.setdefault(self._name, self._lists(state[self._before]))
 
-
-class _MetricsOfPrefixes:
-    """The same for the metrics."""
-
-    def __get__(self, history: History | None, kind: type) -> Any:
-        if history is None:
-            return self
+    def __set__(self, history: History, value: Any) -> None:
         state = vars(history)
-        if _METRICS not in state:
-            raise AttributeError("this History has no metrics")
-        own = {name: Series(each.to_list()) for name, each in state[_METRICS].items()}
-        return state.setdefault("metrics", own)
+        if self._name in state or self._before in state:
+            raise NotAssignable(
+                f"history.{self._name} cannot be assigned: training goes on from it, and files "
+                "have it; truncate(epochs) forgets the last epochs of a history.copy()"
+            )
+        state[self._name] = self._lists(value)
 
 
-_SHARED: dict[str, Any] = {name: _OfPrefix(name) for name in _SERIES}
-for _name, _descriptor in (_SHARED | {"metrics": _MetricsOfPrefixes()}).items():
+def _series(values: list[Any] | Prefix) -> Series:
+    return Series(values.to_list() if isinstance(values, Prefix) else values)
+
+
+def _metrics(values: Mapping[str, list[Any] | Prefix]) -> ByName:
+    return ByName((name, _series(each)) for name, each in values.items())
+
+
+_LISTS = {name: _ReadOnly(name, before, _series) for name, before in _PREFIX.items()}
+_LISTS["metrics"] = _ReadOnly("metrics", _METRICS, _metrics)
+_LISTS["restores"] = _ReadOnly("restores", "", _series)
+for _name, _descriptor in _LISTS.items():
     setattr(History, _name, _descriptor)
-
-
-def _prefix(values: Any, count: int) -> Prefix:
-    """Return the first entries of a series, or of a list that a caller has put into its place."""
-    return (values if isinstance(values, Series) else Series(values[:count])).prefix(count)
 
 
 def _packed(lists: dict[str, Prefix]) -> dict[str, tuple[int, dict[str, np.ndarray]]]:
@@ -486,3 +511,8 @@ def _is_series(name: str, value: Any, optional: bool = False) -> bool:
 def _same_kind(name: str, value: Any) -> bool:
     """Return whether `value` can be the attribute called `name`, a string or a count."""
     return type(value) is type(getattr(History, name)) and (isinstance(value, str) or value >= 0)
+
+
+def _is_place(best: Any, count: int) -> bool:
+    """Return whether this can be the index of the best of so many epochs, or None."""
+    return best is None or (type(best) is int and 0 <= best < count)

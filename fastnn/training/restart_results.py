@@ -8,6 +8,7 @@ from typing import Any
 
 from fastnn.errors import CorruptFile, shown
 from fastnn.tables import aligned, html_table
+from fastnn.training.series import ByName
 from fastnn.training.text_table import cell
 
 _NUMBERS = ("loss", "validation_loss", "validation_accuracy")  # None where there is none
@@ -45,9 +46,17 @@ class Restart:
     validation_accuracy: float | None
     seconds: float
     diverged: bool
-    metrics: dict[str, float | None] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=ByName)
     trainer: Any = field(default=None, repr=False, compare=False)
     failed: str | None = None
+
+    def __post_init__(self) -> None:
+        """Have metrics that are only read, as all else is."""
+        object.__setattr__(self, "metrics", ByName(self.metrics))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled, where they are a plain dict."""
+        vars(self).update(state | {"metrics": ByName(state.get("metrics", {}))})
 
     @property
     def score(self) -> float:

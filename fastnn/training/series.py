@@ -1,85 +1,71 @@
-"""Lists of one entry an epoch, of which copies cost the same whatever their length."""
+"""Lists of one entry an epoch, which are read only, and of which copies cost the same always."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn.errors import CorruptFile
-from fastnn.threads.atomic import new_lock
-
-_SHARING = new_lock()
-
-
-class _Entries:
-    """Entries that a `Series` has, for prefixes of it to read: they stay when they change there."""
-
-    __slots__ = ("__weakref__", "values")
-
-    def __init__(self, values: list[Any]) -> None:
-        self.values: list[Any] = values
-
-
-class Prefix(NamedTuple):
-    """The first `length` entries of a series, as they were when this was made."""
-
-    entries: _Entries
-    length: int
-
-    def to_list(self) -> list[Any]:
-        """Return them in a list of their own."""
-        return self.entries.values[: self.length]
+from fastnn.errors import CorruptFile, NotAssignable
 
 
 class Series(list[Any]):
-    """A list that knows of the prefixes made of it.
+    """A list that only the history changes which has it, and only by adding entries at its end.
 
-    Entries may be added at any time. Whoever replaces or removes some first leaves the prefixes,
-    which then are of a copy.
+    Whoever else reads it sees them come. Methods that would change it raise `NotAssignable`; the
+    history adds entries by those of `list` itself, and puts another `Series` into the place of one
+    that is to have fewer. So the first entries of a series stay what they are.
     """
 
-    _shared: weakref.ref[_Entries] | None = None
-
-    def prefix(self, length: int) -> Prefix:
-        """Return the first `length` entries, without copying them."""
-        with _SHARING:
-            entries = None if self._shared is None else self._shared()
-            if entries is None:
-                entries = _Entries(self)
-                self._shared = weakref.ref(entries)
-        return Prefix(entries, length)
+    __slots__ = ()
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickle and copy a plain list."""
         return list, (list(self),)
 
-    def _leave(self) -> None:
-        with _SHARING:
-            entries = None if self._shared is None else self._shared()
-            if entries is not None:
-                entries.values = list(self)
-            self._shared = None
+
+class ByName(dict[str, Any]):
+    """A dict that is only read, as those of `Series` by their names are."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickle and copy a plain dict."""
+        return dict, (dict(self),)
 
 
-def _leaving(name: str) -> Callable[..., Any]:
-    """Return a method of `list` that leaves the prefixes first."""
-    method = getattr(list, name)
+class Prefix(NamedTuple):
+    """The first `length` entries of a series."""
 
-    @wraps(method)
-    def changed(self: Series, *args: Any, **settings: Any) -> Any:
-        self._leave()
-        return method(self, *args, **settings)
+    values: Series
+    length: int
 
-    return changed
+    def to_list(self) -> list[Any]:
+        """Return them in a list of their own."""
+        return self.values[: self.length]
 
 
-_CHANGES = ("insert", "pop", "remove", "clear", "sort", "reverse")
-for _name in ("__setitem__", "__delitem__", "__imul__", *_CHANGES):
-    setattr(Series, _name, _leaving(_name))
+def _refusal(name: str, kind: str, copy: str) -> Callable[..., Any]:
+    """Return a method that refuses to change a list or a dict of a history."""
+
+    def refuse(self: Any, *args: Any, **settings: Any) -> Any:
+        raise NotAssignable(
+            f"a {kind} of a History is only read: training goes on from it, and files have it; "
+            f"{copy} is a copy that can be changed"
+        )
+
+    refuse.__name__, refuse.__doc__ = name, "Raise `NotAssignable`."
+    return refuse
+
+
+_OF_BOTH = ("__setitem__", "__delitem__", "pop", "clear")
+_OF_LISTS = ("__iadd__", "__imul__", "append", "extend", "insert", "remove", "sort", "reverse")
+_OF_DICTS = ("__ior__", "popitem", "setdefault", "update")
+for _name in (*_OF_BOTH, *_OF_LISTS):
+    setattr(Series, _name, _refusal(_name, "list", "list(history.loss)"))
+for _name in (*_OF_BOTH, *_OF_DICTS):
+    setattr(ByName, _name, _refusal(_name, "dict", "dict(history.metrics)"))
 
 
 def pack(values: list[Any], one_by_one: bool = False) -> dict[str, np.ndarray]:

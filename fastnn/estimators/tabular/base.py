@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import scipy.sparse
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -23,6 +22,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from fastnn.arguments import explained
 from fastnn.errors import InvalidInput, shown
 from fastnn.estimators.base import OF_CLASSES, check_weights, refuse_no_weight, threads_of
+from fastnn.estimators.nested import WithWholeParameters
 from fastnn.estimators.scoring import check_name, weights_for
 from fastnn.estimators.tabular import files
 from fastnn.estimators.tabular.fitting import RESERVED, Fit, Part, Settings
@@ -51,7 +51,7 @@ _PRIVATE = {
 }  # fmt: skip
 
 
-class TabularEstimator(BaseEstimator):
+class TabularEstimator(WithWholeParameters):
     """A population of networks for tables, fitted as scikit-learn's estimators are."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {

@@ -1,0 +1,49 @@
+"""Parameters of estimators by scikit-learn's names, and which of them have none of their own."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Self
+
+from sklearn.base import BaseEstimator
+
+from fastnn.errors import InvalidInput, shown
+
+
+class WithWholeParameters(BaseEstimator):
+    """An estimator whose parameters, such as an optimizer, are set as a whole.
+
+    They are values that do not change, and may be shared by many estimators.
+    """
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, as scikit-learn does.
+
+        Raises
+        ------
+        InvalidInput
+            A setting of one of them, such as ``optimizer__learning_rate``, which also is a
+            ValueError as that for unknown names; nothing has been set.
+        """
+        values = self.get_params(deep=False)
+        for name in params:
+            key, nested, setting = name.partition("__")
+            value = params.get(key, values.get(key))
+            if nested and key in values and not hasattr(value, "set_params"):
+                raise InvalidInput(_refusal(name, key, setting, value, params[name]))
+        found: Self = super().set_params(**params)
+        return found
+
+
+def _refusal(name: str, key: str, setting: str, value: Any, wanted: Any) -> str:
+    """Return what to write instead of `name`."""
+    other = "..."
+    is_value = is_dataclass(value) and not isinstance(value, type)
+    if is_value and setting in (each.name for each in fields(value)):
+        other = shown(replace(value, **{setting: wanted}))
+    now = shown(value)
+    return (
+        f"{name} cannot be set, since {key} is {now}, which is given as a whole: "
+        f"set_params({key}={other}), and to search, {{{key!r}: [{now}, {other}]}} in the place "
+        f"of {{{name!r}: [...]}}"
+    )
