@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -271,6 +272,10 @@ def test_test_features_without_labels_are_predicted_and_not_measured_on_others(h
     assert len(printed(capsys, "predict", "model.safetensors", "data.npz").split()) == 81
     said = refused(capsys, "evaluate", "model.safetensors", "data.npz")
     assert "no column 'y', the label to compare with (features are X_test; not used" in said
+    np.savez("data.npz", **parts(X="X", y="y", X_test="X_test"), notes=np.array([[{}]], object))
+    with zipfile.ZipFile("data.npz", "a") as archive:
+        archive.writestr("readme.txt", "which rows are whose")
+    assert len(printed(capsys, "predict", "model.safetensors", "data.npz").split()) == 81
     np.savez("new.npz", **parts(X_test="X_test", y_test="y"))
     scores = json.loads(printed(capsys, "evaluate", "model.safetensors", "new.npz", "--json"))
     assert scores["accuracy"] > 0.9

@@ -156,6 +156,13 @@ class _Arrays(dict[str, np.ndarray]):
         self[name] = found = self._stored[name]
         return found
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array, () for what is no features: objects, and other files."""
+        try:
+            return getattr(self[name], "shape", ())
+        except ValueError:
+            return ()
+
 
 def _pair(
     name: str, kept: list[str], arrays: _Arrays, part: str, label: str, asked: bool
@@ -259,9 +266,10 @@ def _may_have(X: str, label: str, kept: list[str], arrays: _Arrays) -> bool:
     part, of = _marked(label)[0], _marked(X)[0]
     if not part and of != "test":
         return True
-    others = [each for each in kept if _marked(each)[0] in ((part,) if part else ("", "train"))]
-    wide = [arrays[each] for each in others if each not in (X, label) and arrays[each].ndim > 1]
-    return not any(part or array.shape[:1] == arrays[label].shape[:1] for array in wide)
+    parts = (part,) if part else ("", "train")
+    others = [each for each in kept if _marked(each)[0] in parts and each not in (X, label)]
+    wide = [shape for shape in map(arrays.shape, others) if len(shape) > 1]
+    return not any(part or shape[:1] == arrays.shape(label)[:1] for shape in wide)
 
 
 def _named(name: str, arrays: dict[str, np.ndarray]) -> Table:
