@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -209,3 +211,87 @@ def test_columns_may_have_names_that_matrices_have(here, capsys):
             printed(capsys, "predict", "model.safetensors", f"data.{n}") for n in ("npz", "csv")
         ]
     assert len(set(found)) == 1
+
+
+def parts(**names):
+    """Return arrays of 120 rows to train on and 80 to test with, by the names given for them."""
+    random = np.random.default_rng(3)
+    X = random.standard_normal((200, 3))
+    y = (X[:, 0] > 0).astype(int)
+    found = {"X": X[:120], "y": y[:120], "X_test": X[120:], "y_test": y[120:], "all": y}
+    return {name: found[of] for of, each in names.items() for name in each.split()}
+
+
+SURE = [*QUICK[:2], "--hidden", "none", "--epochs", "20", "--rate", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        ({"X": "X", "y": "y", "X_test": "X_test", "y_test": "y_test"}, []),
+        ({"X": "X", "y": "y", "X_test": "X_test", "y_test": "y_test"}, ["--label", "y"]),
+        ({"X": "X_train", "y": "y_train", "X_test": "X_test", "y_test": "y_test"}, []),
+        (
+            {"X": "X_train", "y": "y_train", "X_test": "X_test", "y_test": "y_test"},
+            ["--label", "y_train"],
+        ),
+        ({"X": "train_x", "y": "train_y", "X_test": "test_x", "y_test": "test_y"}, []),
+        ({"X": "x_train", "y": "y_train", "X_test": "x_test", "y_test": "y_test", "all": "y"}, []),
+        (
+            {"X": "X", "y": "kind", "X_test": "X_test", "y_test": "kind_test"},
+            ["--label", "kind"],
+        ),
+        (
+            {"X": "X_train", "y": "kind_train", "X_test": "X_test", "y_test": "kind_test"},
+            ["--label", "kind_train"],
+        ),
+        (
+            {"X": "X_train", "y": "kind", "X_test": "X_test", "y_test": "y_test"},
+            ["--label", "kind"],
+        ),
+        ({"X": "X", "y": "target", "X_test": "X_test", "y_test": "target_test"}, []),
+        ({"X": "data", "y": "y", "X_test": "x_test", "y_test": "Y_TEST"}, []),
+    ],
+)
+@pytest.mark.parametrize("rows", [120, 80])
+def test_test_features_are_measured_on_labels_of_their_own(names, label, rows, here, capsys):
+    arrays = parts(**names)
+    to_train = {each for of in ("X", "y") for each in names[of].split()}
+    if rows == 80:  # as many to train on as to test with, where lengths tell nothing
+        arrays = {n: each[:80] if n in to_train else each for n, each in arrays.items()}
+    np.savez("data.npz", **arrays)
+    assert main(["train", "data.npz", *label, *SURE]) == 0
+    printed(capsys, "predict", "model.safetensors", "data.npz")
+    scores = json.loads(printed(capsys, "evaluate", "model.safetensors", "data.npz", "--json"))
+    assert scores["rows"] == 80 and scores["accuracy"] > 0.9
+
+
+def test_test_features_without_labels_are_predicted_and_not_measured_on_others(here, capsys):
+    np.savez("data.npz", **parts(X="X", y="y", X_test="X_test"))
+    assert main(["train", "data.npz", *SURE]) == 0
+    assert len(printed(capsys, "predict", "model.safetensors", "data.npz").split()) == 81
+    said = refused(capsys, "evaluate", "model.safetensors", "data.npz")
+    assert "no column 'y', the label to compare with (features are X_test; not used" in said
+    np.savez("data.npz", **parts(X="X", y="y", X_test="X_test"), notes=np.array([[{}]], object))
+    with zipfile.ZipFile("data.npz", "a") as archive:
+        archive.writestr("readme.txt", "which rows are whose")
+    assert len(printed(capsys, "predict", "model.safetensors", "data.npz").split()) == 81
+    np.savez("new.npz", **parts(X_test="X_test", y_test="y"))
+    scores = json.loads(printed(capsys, "evaluate", "model.safetensors", "new.npz", "--json"))
+    assert scores["accuracy"] > 0.9
+
+
+def test_labels_of_other_features_are_not_learnt_from(here, capsys):
+    np.savez("data.npz", **parts(X="X_train", y="y_train", X_test="X_test", y_test="y_test"))
+    said = refused(capsys, "train", "data.npz", "--label", "y_test", *SURE)
+    assert "y_test has the labels of X_test, and the features are X_train" in said
+
+
+@pytest.mark.parametrize("label", [[], ["--label", "y_train"]])
+def test_a_training_goes_on_with_the_labels_of_its_features(label, here, capsys):
+    names = {"X": "X_train", "y": "y_train", "X_test": "X_test", "y_test": "y_test", "all": "y"}
+    np.savez("data.npz", **parts(**names))
+    assert main(["train", "data.npz", *label, *SURE]) == 0
+    again = ["--resume", "model.safetensors", "--epochs", "1"]
+    assert main(["train", "data.npz", *again]) == 0
+    assert "warning" not in capsys.readouterr().err

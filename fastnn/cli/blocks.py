@@ -64,9 +64,10 @@ class Blocks:
         model = self._model
         name = model.label.name
         if model.labels(data) is None:
+            read = f" ({'; '.join(self._said)})" if self._said else ""
             raise InvalidInput(
-                f"{called(self._options.data)} has no column {name!r}, the label to compare with; "
-                "fastnn predict needs none"
+                f"{called(self._options.data)} has no column {name!r}, the label to compare with"
+                f"{read}; fastnn predict needs none"
             )
         data, absent = labelled(data, name)
         self._absent += absent

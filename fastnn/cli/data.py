@@ -97,10 +97,11 @@ def _reading(options: argparse.Namespace, model: Described | None, part: str) ->
     names = names_in(options.names)
     if len(set(names)) < len(names):
         raise InvalidInput("--names has a name twice")
-    label = (options.label or "") if model is None else model.label.name
+    option = getattr(options, "label", None) or ""  # which only training has
+    label = option if model is None else model.label.name
     reading = Reading(
         options.format, delimiter, options.encoding, options.header, names or None, None, part,
-        label,
+        label, label == option,
     )  # fmt: skip
     if model is None:
         return reading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from fastnn.tabular.deviations import in_deviations, mean_and_deviation, of_devi
 from fastnn.tabular.durations import duration_format
 from fastnn.tabular.hints import date_hint, number_hint
 from fastnn.tabular.rules import number_or_truth
+from fastnn.tabular.spelling import meant, shortest, word_of_text
 from fastnn.tabular.table import WrongCell, cell, counted, listed
 from fastnn.tabular.words import code_among, is_missing, number, read_cells
 
@@ -152,8 +153,8 @@ class Label:
                     f"column {self.name!r}, the label: {cell(values[row])} where a number is due",
                 )
             return numbers, Counter()
-        words = words_of(values)
         known = {word: index for index, word in enumerate(self.classes)}
+        words = words_of(values, self.classes)
         unknown = Counter(word for word in words if word not in known)
         return np.array([known.get(word, -1) for word in words], np.int64), unknown
 
@@ -161,28 +162,27 @@ class Label:
         """Return values with the words of the classes, where others differ in a way that is plain.
 
         That is a full stop at the end, or case: files to test with have such differences, as that
-        of UCI Adult does. It is 0 and 1 where the classes are words for false and true, too, and
-        the other way round. Beside it, an example of what was read as what, "" where nothing was.
+        of UCI Adult does. It is another text of the same number, as 1 is of +1, and 0 and 1 where
+        the classes are words for false and true, too, and the other way round. What could be
+        several classes is none. Beside it, an example of what was read as what, "" where nothing
+        was.
         """
         if not self.classes:
             return values, ""
-        words = words_of(values)
-        new = sorted({word for word in words if word not in self.classes})
+        words = words_of(values, self.classes)
+        new = sorted({*words}.difference(self.classes))
         alike: dict[str, list[str]] = {}
         for word in self.classes:
             alike.setdefault(_bare(word), []).append(word)
-        truths: dict[float, list[str]] = {}
-        for word in self.classes if len(self.classes) == 2 else ():
-            truths.setdefault(_truth(word), []).append(word)
-        if truths.keys() != {0.0, 1.0}:
-            truths = {}
-        meant = {word: alike.get(_bare(word)) or truths.get(_truth(word), []) for word in new}
-        changed = {word: other[0] for word, other in meant.items() if len(other) == 1}
+        bare = {word: _bare(word) for word in new}
+        spelt = meant({*bare.values()} - alike.keys(), [_bare(word) for word in self.classes])
+        found = {word: alike.get(spelt.get(same, same), []) for word, same in bare.items()}
+        changed = {word: other[0] for word, other in found.items() if len(other) == 1}
         if not changed:
             return values, ""
-        found = np.array([changed.get(word, word) for word in words], object)
+        read = np.array([changed.get(word, word) for word in words], object)
         word, other = next(iter(changed.items()))
-        return found, f"{word!r} is read as {other!r}"
+        return read, f"{word!r} is read as {other!r}"
 
     @property
     def alike(self) -> tuple[str, ...]:
@@ -329,28 +329,24 @@ def truths_of(values: np.ndarray) -> np.ndarray | None:
     return found if row is None else None
 
 
-def words_of(values: np.ndarray) -> list[str]:
-    """Return classes as text: stripped, and numbers in the shortest way, so that 1.0 is "1"."""
+def words_of(values: np.ndarray, classes: Collection[str] = ()) -> list[str]:
+    """Return classes as text: stripped, and numbers in the shortest way, so that 1.0 is "1".
+
+    Text that is one of some classes stays as it is.
+    """
     if values.dtype == object:
-        known = {text: _class_word(str(text)) for text in set(values.tolist())}
+        known = {text: str(text).strip() for text in set(values.tolist())}
+        known = {
+            text: word if word in classes else word_of_text(word) for text, word in known.items()
+        }
         return [known[text] for text in values.tolist()]
     if values.dtype == bool:
         return [str(value) for value in values.tolist()]
-    # By their bits, of which -0.0 has others than 0.0; of equal numbers there is one text.
-    bits, places = np.unique(values.astype(np.float64).view(np.int64), return_inverse=True)
-    words = np.empty(len(bits), object)
-    words[:] = [f"{value:.17g}" for value in bits.view(np.float64).tolist()]
+    numbers, places = np.unique(values.astype(np.float64), return_inverse=True)
+    words = np.empty(len(numbers), object)
+    words[:] = [shortest(value) for value in numbers.tolist()]
     found: list[str] = words[places].tolist()
     return found
-
-
-def _class_word(text: str) -> str:
-    word = text.strip()
-    try:
-        short = f"{number(word):.17g}"
-    except ValueError:
-        return word
-    return short if word in (short, f"{short}.0") else word
 
 
 def _few(numbers: np.ndarray) -> bool:
@@ -369,14 +365,6 @@ def _often_each(different: int, rows: int) -> bool:
 
 def _bare(word: str) -> str:
     return word.strip().rstrip(".").strip().lower()
-
-
-def _truth(word: str) -> float:
-    """Return 0 or 1 for a word or number that stands for false or true, -1 for others."""
-    try:
-        return number_or_truth(_bare(word), True)
-    except ValueError:
-        return -1.0
 
 
 def _order(word: str) -> tuple[int, float, str]:

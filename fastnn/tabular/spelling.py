@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tabular.words import is_missing, number, truth
+from fastnn.tabular.words import MINUS, is_missing, number, truth
 
+_MINUS_ZERO = re.compile(rf"[-{MINUS}](0+(\.0*)?|\.0+)")
 _LONGEST = 1e22  # up to which whole numbers are written by their digits
 
 
@@ -47,6 +49,8 @@ def word_of(cell: Any) -> str:
 
     >>> [word_of(cell) for cell in (3, 3.0, "3.0", Decimal("3.00"), " 3 ", "007", "3.50")]
     ['3', '3', '3', '3', '3', '007', '3.50']
+    >>> [word_of(cell) for cell in (-0.0, "-0.0", "-0", "-0.00")]
+    ['0', '0', '0', '0.00']
     >>> word_of(True), word_of(np.bool_(False)), word_of("True"), word_of("n/a")
     ('True', 'False', 'True', '')
     >>> word_of(np.datetime64("2024-12-31", "ns")), word_of(datetime.datetime(2024, 12, 31, 8))
@@ -77,9 +81,18 @@ def word_of(cell: Any) -> str:
 
 
 def _word_of_text(text: str) -> str:
-    if is_missing(text):
-        return ""
+    return "" if is_missing(text) else word_of_text(text)
+
+
+def word_of_text(text: str) -> str:
+    """Return the category that a text is, as `word_of`, though it may stand for a missing value.
+
+    >>> [word_of_text(text) for text in (" NA ", "0.10000000149011612", "0.10000000000000001")]
+    ['NA', '0.1', '0.10000000000000001']
+    """
     word = text.strip()
+    if _MINUS_ZERO.fullmatch(word):
+        word = word[1:]
     try:
         value = number(word)
         short = shortest(value)
@@ -98,6 +111,10 @@ def meant(others: Iterable[str], words: Sequence[str]) -> dict[str, str]:
 
     >>> meant(["7.00", "08", "9", "seven"], ["7", "008", "9.0", "09"])
     {'7.00': '7', '08': '008'}
+    >>> meant(["0.1", "1"], ["0.10000000000000001", "0.10000000149011612", "+1"])
+    {'1': '+1'}
+    >>> meant(["0.1"], ["0.10000000149011612"])  # which float32 makes of it
+    {'0.1': '0.10000000149011612'}
     >>> meant(["9007199254740993"], ["9007199254740992"])  # which are equal as floats alone
     {}
     >>> meant(["True", "0", "maybe"], ["yes", "no"]), meant(["true"], ["yes", "no", "maybe"])
@@ -132,9 +149,9 @@ def _is_whole(word: str) -> bool:
 
 
 def _values(word: str) -> list[tuple[str, float]]:
-    """Return the number and the truth value that a word is, if any."""
+    """Return the number and the truth value that a word is, if any; of float32, the shortest."""
     try:
-        value = number(word)
+        value = float(shortest(number(word)))
         return [("number", value), *([("truth", value)] if value in (0.0, 1.0) else [])]
     except ValueError:
         pass

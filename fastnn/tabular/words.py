@@ -15,7 +15,7 @@ MISSING = frozenset(
 )
 _TRUE = frozenset(("true", "yes", "y", "t"))
 _FALSE = frozenset(("false", "no", "n", "f"))
-_MINUS = "\u2212"  # of typeset tables
+MINUS = "\u2212"  # of typeset tables
 _INFINITE = re.compile(r"[-+]?inf(inity)?", re.IGNORECASE)
 _LONG = re.compile(r"[-+]?\d+")
 _CODE = re.compile(r"[-+]?0\d+")
@@ -48,7 +48,7 @@ def number(text: str, decimal: str = ".") -> float:
 
 def plain(text: str) -> str:
     """Return the text of a number without what only typeset tables have."""
-    return text.strip().replace(_MINUS, "-")
+    return text.strip().replace(MINUS, "-")
 
 
 def is_infinite(text: str) -> bool:

@@ -442,8 +442,8 @@ class TabularEstimator(WithWholeParameters):
     def save(self, path: Any) -> None:
         """Write the fitted estimator to one safetensors file, without pickle.
 
-        It has the parameters, what was learnt of the columns, and the networks; of the rows it has
-        nothing.
+        It has the parameters, with the state of a `random_state` that is a RandomState, what was
+        learnt of the columns, and the networks; of the rows it has nothing.
 
         Raises
         ------
@@ -452,7 +452,8 @@ class TabularEstimator(WithWholeParameters):
         UnusableFile
             No file can be written there.
         InvalidInput
-            A parameter or labels that a file cannot keep, such as a function.
+            A parameter or labels that a file cannot keep, such as a function, or a RandomState of
+            another generator than MT19937.
         """
         check_is_fitted(self)
         files.save(self, path)

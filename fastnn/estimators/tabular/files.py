@@ -21,6 +21,8 @@ from fastnn.training.ensemble import Ensemble
 Estimator = TypeVar("Estimator")
 
 _PAIRS = "pairs"  # of a dict, whose keys may be numbers
+_STATE = "state"  # of a RandomState
+_MERSENNE, _WORDS = "MT19937", 624  # the generator of a usual RandomState, and the words of its key
 _ENSEMBLE, _ENCODING = "ensemble.", "encoding."
 
 
@@ -176,10 +178,10 @@ def _plain_parameters(estimator: Any) -> dict[str, Any]:
     """
     plain = {}
     for name, value in estimator.get_params(deep=False).items():
-        if isinstance(value, np.random.RandomState):
-            value = None  # which has been drawn from
         value = plain_value(value)
-        if isinstance(value, dict):  # whose keys would become text
+        if _is_usual(value):
+            value = {_STATE: plain_value(value.get_state())}
+        elif isinstance(value, dict):  # whose keys would become text
             value = {_PAIRS: [[plain_value(key), own] for key, own in value.items()]}
         try:
             kept = json.loads(json.dumps(value))
@@ -194,7 +196,28 @@ def _plain_parameters(estimator: Any) -> dict[str, Any]:
 
 def _given(value: Any) -> Any:
     """Return a parameter as it was before `_plain_parameters`."""
+    if isinstance(value, dict) and [*value] == [_STATE]:
+        return _random_state(*value[_STATE])
     return dict(value[_PAIRS]) if isinstance(value, dict) and [*value] == [_PAIRS] else value
+
+
+def _is_usual(value: Any) -> bool:
+    """Return whether it is a RandomState whose state a file keeps."""
+    if type(value) is not np.random.RandomState:
+        return False
+    return bool(value.get_state(legacy=False)["bit_generator"] == _MERSENNE)
+
+
+def _random_state(
+    name: str, key: list[int], place: int, has_gauss: int, gauss: float
+) -> np.random.RandomState:
+    """Return the RandomState of a state, or raise `ValueError` where there is none such."""
+    made = np.random.RandomState()
+    words = np.array(key, np.uint32)
+    if name != _MERSENNE or words.shape != (_WORDS,) or not 0 <= place <= _WORDS:
+        raise ValueError("a state of a RandomState is due")
+    made.set_state((name, words, place, has_gauss, gauss))
+    return made
 
 
 def plain_value(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,13 +18,11 @@ from fastnn.inputs.sparse_rows import as_compressed
 from fastnn.tabular.table import Matrix, Table, counted, listed
 from fastnn.tabular.words import exact
 
-# What features and labels are called in .npz files, the first pair that is there being taken.
-_PARTS = {
-    "train": (("x_train", "y_train"), ("train_x", "train_y")),
-    "test": (("x_test", "y_test"), ("test_x", "test_y")),
-}
+# What features and labels are called in .npz files, the first that are there being taken.
+_PARTS = {"train": ("x_train", "train_x"), "test": ("x_test", "test_x")}
 _FEATURES = ("x", "data", "features", "images", "inputs", "arr_0")
 _LABELS = ("y", "target", "targets", "label", "labels", "arr_1")
+_MARK = re.compile(r"(?:(?P<before>train|test)_)?(?P<stem>.*?)(?:_(?P<after>train|test))?")
 LABEL = "y"  # what the labels of a .npz are called as a column
 # A matrix of more columns is scaled as a whole, since there is no looking at each.
 MOST_COLUMNS = 256
@@ -103,7 +102,9 @@ def _numbered(name: str, X: np.ndarray, y: np.ndarray | None = None, label: str 
     return Table(columns if y is None else {**columns, label: y}, len(X), numbered=True)
 
 
-def read_npz(name: str, content: bytes, part: str, label: str) -> tuple[Table | Matrix, list[str]]:
+def read_npz(
+    name: str, content: bytes, part: str, label: str, asked: bool = True
+) -> tuple[Table | Matrix, list[str]]:
     """Return features and labels of a .npz, or its columns where each array is one.
 
     A matrix is the same as in a .npy, unless it has more than `MOST_COLUMNS` or is one of SciPy.
@@ -114,6 +115,9 @@ def read_npz(name: str, content: bytes, part: str, label: str) -> tuple[Table | 
         "train" or "test": what to take where there are both.
     label
         The array of the labels, where there is one of this name beside the features.
+    asked
+        Whether someone has asked for these labels. If not, it is what those of a model are called,
+        and labels that belong to the features come first: y_test to X_test, whatever y is.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as stored:
@@ -121,7 +125,7 @@ def read_npz(name: str, content: bytes, part: str, label: str) -> tuple[Table | 
             arrays = _Arrays(stored)
             if _is_sparse(kept):
                 return _sparse(name, content, arrays["y"] if "y" in kept else None), []
-            pair = _pair(name, kept, arrays, part, label)
+            pair = _pair(name, kept, arrays, part, label, asked)
             wanted = {each: arrays[each] for each in (pair or kept) if each is not None}
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise _damaged(name, error) from error
@@ -152,15 +156,22 @@ class _Arrays(dict[str, np.ndarray]):
         self[name] = found = self._stored[name]
         return found
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array, () for what is no features: objects, and other files."""
+        try:
+            return getattr(self[name], "shape", ())
+        except ValueError:
+            return ()
+
 
 def _pair(
-    name: str, kept: list[str], arrays: _Arrays, part: str, label: str
+    name: str, kept: list[str], arrays: _Arrays, part: str, label: str, asked: bool
 ) -> tuple[str, str | None] | None:
     """Return which arrays are features and labels, the second None where none is."""
     names: dict[str, str] = {}
     for each in kept:
         names.setdefault(each.lower(), each)
-    for features, labels in (*_PARTS[part], *((each, "") for each in _FEATURES), *_PARTS["train"]):
+    for features in (*_PARTS[part], *_FEATURES, *_PARTS["train"]):
         if features not in names:
             continue
         X = names[features]
@@ -169,10 +180,10 @@ def _pair(
             continue
         if arrays[X].ndim == 1 and len(names) > 1:  # a column of this name, or the labels
             continue
-        near = [labels] if labels else _LABELS
-        if label in kept and label != X:
+        if asked and label in kept and label != X:
+            _check_part(name, names, label, X)
             return X, label
-        return X, next((names[each] for each in near if each in names), None)
+        return X, _labels_of(X, kept, names, arrays, "" if asked else label)
     if label in kept and len(names) > 1:
         wide = [each for each in kept if each != label and arrays[each].ndim > 1]
         if len(wide) > 1:
@@ -182,6 +193,83 @@ def _pair(
         if wide:
             return wide[0], label
     return None
+
+
+def _marked(name: str) -> tuple[str, str]:
+    """Return which part an array is of by its name, "" for none, and the rest of the name.
+
+    >>> _marked("y_test"), _marked("Train_income"), _marked("y")
+    (('test', 'y'), ('train', 'income'), ('', 'y'))
+    """
+    found = _MARK.fullmatch(name.lower())
+    assert found is not None
+    return found["before"] or found["after"] or "", found["stem"]
+
+
+def _check_part(name: str, names: dict[str, str], label: str, X: str) -> None:
+    """Raise `InvalidInput` where labels are those of other features, by their names."""
+    part = _marked(label)[0]
+    theirs = [names[each] for each in _PARTS.get(part, ()) if each in names]
+    if theirs and part != _marked(X)[0]:
+        raise InvalidInput(
+            f"{name}: {label} has the labels of {theirs[0]}, and the features are {X}; pass "
+            f"--label with the name of those of {X}"
+        )
+
+
+def _labels_of(
+    X: str, kept: list[str], names: dict[str, str], arrays: _Arrays, label: str
+) -> str | None:
+    """Return the labels that belong to features for which nobody has named any, None for none.
+
+    They are of the same part by their name, as y_test is of X_test, and are called as those of the
+    model, or else as usual. Those of the model's own name come between, if the features may have
+    them.
+
+    Parameters
+    ----------
+    names
+        All arrays, by their names in small letters.
+    label
+        What the labels of the model are called, "" where there is no model.
+    """
+    part, stem = _marked(label)
+    own = [label] if label in kept and label != X else []
+    if own and part == _marked(X)[0]:
+        return label
+    beside = [each for each in _beside(X, stem) if label and each in names]
+    if not beside and own and _may_have(X, label, kept, arrays):
+        return label
+    beside += [each for usual in _LABELS for each in _beside(X, usual) if each in names]
+    return next((names[each] for each in beside if names[each] != X), None)
+
+
+def _beside(X: str, stem: str) -> list[str]:
+    """Return what the labels of features are called, in small letters.
+
+    >>> _beside("X_test", "y"), _beside("train_x", "y"), _beside("X", "y")
+    (['y_test', 'test_y'], ['train_y', 'y_train'], ['y'])
+    """
+    part = _marked(X)[0]
+    if not part:
+        return [stem]
+    found = [f"{stem}_{part}", f"{part}_{stem}"]
+    return found[::-1] if X.lower().startswith(part) else found
+
+
+def _may_have(X: str, label: str, kept: list[str], arrays: _Arrays) -> bool:
+    """Return whether labels of another part, or of none, may be those of features.
+
+    They are not where others have them: those of their part, or where they have none, others than
+    those to test with, if there is a row for each.
+    """
+    part, of = _marked(label)[0], _marked(X)[0]
+    if not part and of != "test":
+        return True
+    parts = (part,) if part else ("", "train")
+    others = [each for each in kept if _marked(each)[0] in parts and each not in (X, label)]
+    wide = [shape for shape in map(arrays.shape, others) if len(shape) > 1]
+    return not any(part or shape[:1] == arrays.shape(label)[:1] for shape in wide)
 
 
 def _named(name: str, arrays: dict[str, np.ndarray]) -> Table:

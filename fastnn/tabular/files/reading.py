@@ -81,6 +81,9 @@ class Reading:
         "train" or "test": which arrays of a .npz to take where it has both.
     label
         Which array of a .npz has the labels, where one has this name.
+    asked
+        Whether someone has asked for these; if not, they are called so in a model, and labels that
+        belong to the features come first.
     fits
         Of a model that knows no names, whether the cells of a first line, none of which is a
         number, are a row that it can read; None: there is no such model.
@@ -94,6 +97,7 @@ class Reading:
     expected: Collection[str] | None = None
     part: str = "train"
     label: str = ""
+    asked: bool = True
     fits: Callable[[list[str]], bool] | None = None
 
 
@@ -196,7 +200,7 @@ def _whole(source: Source, form: str, reading: Reading) -> tuple[Table | Matrix,
 
     if form == "npy":
         return read_npy(name, content)
-    return read_npz(name, content, reading.part, reading.label)
+    return read_npz(name, content, reading.part, reading.label, reading.asked)
 
 
 def files_of(path: str) -> list[tuple[str, str]] | None:

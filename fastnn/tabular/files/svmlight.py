@@ -8,8 +8,9 @@ import numpy as np
 
 from fastnn.errors import InvalidInput, shown
 from fastnn.tabular.table import Matrix
+from fastnn.tabular.words import number
 
-_INDEX = re.compile(r"\d+")
+_INDEX = re.compile(r"[0-9]+")
 
 
 def read_svmlight(name: str, content: bytes) -> tuple[Matrix, list[str]]:
@@ -51,8 +52,8 @@ def read_svmlight(name: str, content: bytes) -> tuple[Matrix, list[str]]:
                     raise InvalidInput(
                         f"{name}, line {line}: index {index} is there twice; leave one out"
                     )
-                entries[int(index)] = found = float(value)
-                if not np.isfinite(found) or int(index) >= 2**31 - 1:
+                entries[int(index)] = number(value)
+                if int(index) >= 2**31 - 1:
                     raise ValueError(word)
             except InvalidInput:
                 raise
