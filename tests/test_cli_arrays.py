@@ -281,6 +281,15 @@ def test_test_features_without_labels_are_predicted_and_not_measured_on_others(h
     assert scores["accuracy"] > 0.9
 
 
+def test_labels_of_all_rows_are_none_of_those_to_test_with(here, capsys):
+    every = parts(X="X_train", y="y_train", X_test="X_test", all="y")
+    np.savez("data.npz", **every)
+    assert main(["train", "data.npz", "--label", "y_train", *SURE]) == 0
+    del every["y_train"]
+    np.savez("new.npz", **{"a note\nof two lines": every["X_test"]}, **every)
+    assert len(printed(capsys, "predict", "model.safetensors", "new.npz").split()) == 81
+
+
 def test_labels_of_other_features_are_not_learnt_from(here, capsys):
     np.savez("data.npz", **parts(X="X_train", y="y_train", X_test="X_test", y_test="y_test"))
     said = refused(capsys, "train", "data.npz", "--label", "y_test", *SURE)

@@ -140,6 +140,10 @@ def test_a_worker_of_joblib_has_no_more_threads_than_it_is_granted():
         (fastnn.SGDRegressor(fastnn.losses.Huber(0.5)), "loss__delta", 2.0, r"loss=Huber\(.*2.0"),
         (fastnn.MLPClassifier(optimizer=fastnn.Adam()), "optimizer__lr", 0.2, r"optimizer=\.\.\."),
         (fastnn.TabularClassifier(), "class_weight__a", 2.0, "class_weight is None"),
+        (fastnn.MLPClassifier(optimizer=fastnn.SGD(0.1)), "optimizer__learning_rate", 0.1,
+         r"\(optimizer=\.\.\.\)"),
+        (fastnn.MLPClassifier(optimizer=fastnn.SGD(0.1)), "optimizer__learning_rate", -1,
+         r"\(optimizer=\.\.\.\)"),
     ],
 )  # fmt: skip
 def test_a_setting_of_an_optimizer_is_answered_with_how_to_give_it(estimator, name, value, text):
@@ -151,6 +155,12 @@ def test_a_setting_of_an_optimizer_is_answered_with_how_to_give_it(estimator, na
         with pytest.raises(fastnn.InvalidInput, match=f"{name} cannot be set, .*{text}"):
             call()
     assert not estimator.verbose and not any("__" in each for each in estimator.get_params())
+
+
+def test_several_settings_of_an_optimizer_are_answered_together():
+    settings = {"optimizer__learning_rate": 0.2, "optimizer__momentum": 0.5}
+    with pytest.raises(fastnn.InvalidInput, match=r"set_params\(optimizer=SGD\(.*0.2, .*0.5"):
+        fastnn.MLPClassifier(optimizer=fastnn.SGD(0.1)).set_params(**settings)
 
 
 def test_optimizers_are_searched_as_a_whole():

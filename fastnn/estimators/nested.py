@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import is_dataclass, replace
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -27,21 +28,28 @@ class WithWholeParameters(BaseEstimator):
         """
         values = self.get_params(deep=False)
         for name in params:
-            key, nested, setting = name.partition("__")
+            key, nested, _ = name.partition("__")
             value = params.get(key, values.get(key))
             if nested and key in values and not hasattr(value, "set_params"):
-                raise InvalidInput(_refusal(name, key, setting, value, params[name]))
+                begin = f"{key}__"
+                every = {
+                    each.removeprefix(begin): wanted
+                    for each, wanted in params.items()
+                    if each.startswith(begin)
+                }
+                raise InvalidInput(_refusal(name, key, value, every))
         found: Self = super().set_params(**params)
         return found
 
 
-def _refusal(name: str, key: str, setting: str, value: Any, wanted: Any) -> str:
-    """Return what to write instead of `name`."""
-    other = "..."
-    is_value = is_dataclass(value) and not isinstance(value, type)
-    if is_value and setting in (each.name for each in fields(value)):
-        other = shown(replace(value, **{setting: wanted}))
-    now = shown(value)
+def _refusal(name: str, key: str, value: Any, wanted: dict[str, Any]) -> str:
+    """Return what to write instead of `name`, for a value with such settings."""
+    now, other = shown(value), "..."
+    if is_dataclass(value) and not isinstance(value, type):
+        # One that has no such setting, or refuses it: what is given as a whole says why.
+        with suppress(TypeError, ValueError):
+            changed = replace(value, **wanted)
+            other = shown(changed) if changed != value else other
     return (
         f"{name} cannot be set, since {key} is {now}, which is given as a whole: "
         f"set_params({key}={other}), and to search, {{{key!r}: [{now}, {other}]}} in the place "

@@ -154,7 +154,7 @@ class Label:
                 )
             return numbers, Counter()
         known = {word: index for index, word in enumerate(self.classes)}
-        words = words_of(values, self.classes)
+        words = words_of(values, known)
         unknown = Counter(word for word in words if word not in known)
         return np.array([known.get(word, -1) for word in words], np.int64), unknown
 
@@ -169,7 +169,7 @@ class Label:
         """
         if not self.classes:
             return values, ""
-        words = words_of(values, self.classes)
+        words = words_of(values, frozenset(self.classes))
         new = sorted({*words}.difference(self.classes))
         alike: dict[str, list[str]] = {}
         for word in self.classes:

@@ -170,8 +170,10 @@ class History:
             column = [row[index] for row in rows]
             columns.append([None if value is None else float(value) for value in column])
         measured = dict(metrics or {})
-        missing = [None] * min(epochs, len(self))
-        kept = {name: self.metrics.get(name, missing) for name in self.metrics | measured}
+        names = self.metrics | measured
+        # Of all epochs before, so only where there is a metric that they lack.
+        missing = [None] * min(epochs, len(self)) if len(names) > len(self.metrics) else []
+        kept = {name: self.metrics.get(name, missing) for name in names}
         for name in kept:
             values = measured.get(name, [None] * len(rows))
             columns.append([None if value is None else float(value) for value in values])

@@ -63,9 +63,9 @@ _OF_BOTH = ("__setitem__", "__delitem__", "pop", "clear")
 _OF_LISTS = ("__iadd__", "__imul__", "append", "extend", "insert", "remove", "sort", "reverse")
 _OF_DICTS = ("__ior__", "popitem", "setdefault", "update")
 for _name in (*_OF_BOTH, *_OF_LISTS):
-    setattr(Series, _name, _refusal(_name, "list", "list(history.loss)"))
+    setattr(Series, _name, _refusal(_name, "list", "list() of it, such as list(history.loss),"))
 for _name in (*_OF_BOTH, *_OF_DICTS):
-    setattr(ByName, _name, _refusal(_name, "dict", "dict(history.metrics)"))
+    setattr(ByName, _name, _refusal(_name, "dict", "dict() of it, such as dict(history.metrics),"))
 
 
 def pack(values: list[Any], one_by_one: bool = False) -> dict[str, np.ndarray]:

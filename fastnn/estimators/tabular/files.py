@@ -70,11 +70,13 @@ def load(
         made: Any = kind(**{name: _given(each) for name, each in content["parameters"].items()})
         if target is not None:
             made.target = target
-        ensemble = _taken(tensors, _ENSEMBLE)
+        ensemble = tensor_file.taken(tensors, _ENSEMBLE)
         made.ensemble_ = Ensemble.from_content(ensemble, content["ensemble"], where, target)
         made._fields = Fields.from_plain(content["fields"])
         made._encodings = {
-            each["name"]: Encoding.from_arrays(each, _taken(tensors, f"{_ENCODING}{number}."))
+            each["name"]: Encoding.from_arrays(
+                each, tensor_file.taken(tensors, f"{_ENCODING}{number}.")
+            )
             for number, each in enumerate(content["encodings"])
         }
         made.members_ = tuple(
@@ -160,12 +162,6 @@ def _check_part(part: Any, numbers: int, counts: np.ndarray) -> None:
                 raise ValueError(f"{name} of an encoding are not in order")
         elif isinstance(value, np.ndarray) and np.isinf(value).any():
             raise ValueError(f"{name} of an encoding are infinite")
-
-
-def _taken(tensors: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Return the arrays whose names have a prefix, without it; they are taken out."""
-    names = [name for name in tensors if name.startswith(prefix)]
-    return {name.removeprefix(prefix): tensors.pop(name) for name in names}
 
 
 def _plain_parameters(estimator: Any) -> dict[str, Any]:

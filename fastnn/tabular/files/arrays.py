@@ -22,7 +22,7 @@ from fastnn.tabular.words import exact
 _PARTS = {"train": ("x_train", "train_x"), "test": ("x_test", "test_x")}
 _FEATURES = ("x", "data", "features", "images", "inputs", "arr_0")
 _LABELS = ("y", "target", "targets", "label", "labels", "arr_1")
-_MARK = re.compile(r"(?:(?P<before>train|test)_)?(?P<stem>.*?)(?:_(?P<after>train|test))?")
+_MARK = re.compile(r"(?:(?P<before>train|test)_)?(?P<stem>.*?)(?:_(?P<after>train|test))?", re.S)
 LABEL = "y"  # what the labels of a .npz are called as a column
 # A matrix of more columns is scaled as a whole, since there is no looking at each.
 MOST_COLUMNS = 256
@@ -260,8 +260,8 @@ def _beside(X: str, stem: str) -> list[str]:
 def _may_have(X: str, label: str, kept: list[str], arrays: _Arrays) -> bool:
     """Return whether labels of another part, or of none, may be those of features.
 
-    They are not where others have them: those of their part, or where they have none, others than
-    those to test with, if there is a row for each.
+    There is one for each of their rows then. And no others have them: those of their part, or where
+    they have none, others than those to test with, if there is a row for each.
     """
     part, of = _marked(label)[0], _marked(X)[0]
     if not part and of != "test":
@@ -269,7 +269,8 @@ def _may_have(X: str, label: str, kept: list[str], arrays: _Arrays) -> bool:
     parts = (part,) if part else ("", "train")
     others = [each for each in kept if _marked(each)[0] in parts and each not in (X, label)]
     wide = [shape for shape in map(arrays.shape, others) if len(shape) > 1]
-    return not any(part or shape[:1] == arrays.shape(label)[:1] for shape in wide)
+    rows = arrays.shape(label)[:1]
+    return rows == arrays.shape(X)[:1] and not any(part or shape[:1] == rows for shape in wide)
 
 
 def _named(name: str, arrays: dict[str, np.ndarray]) -> Table:
