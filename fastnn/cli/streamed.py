@@ -142,7 +142,7 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
     from fastnn.tabular import preparation
     from fastnn.tabular.files.parquet import table_of
     from fastnn.tabular.label import Label, missing_in, texts_of_missing
-    from fastnn.tabular.table import Table, counted, in_file, listed
+    from fastnn.tabular.table import Table, counted, in_file
 
     files = source.files
     validation, test = shares(options)
@@ -152,8 +152,9 @@ def prepare(source: Source, options: argparse.Namespace, said: list[str]) -> Pre
         f"{counted(len(source.names), 'column')}, read from the files while training, {source.why}"
     )
     first = table_of(files, source.names, np.arange(1))
-    if left := [name for name in source.names if name not in first.columns]:
-        said.append(f"left out, as no numbers, text, dates or times: {listed(left)}")
+    left = [f"{name!r} ({kind})" for name, kind in files.columns if name not in first.columns]
+    if left:
+        said.append(f"left out, as no numbers, text, dates or times: {', '.join(left)}")
     label = label_of(options, first)
     weight = "" if options.weight is None else weight_in(options, first)
     inputs_of(options, first, label, weight, False)  # which refuses names

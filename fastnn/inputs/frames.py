@@ -478,15 +478,43 @@ def without_dictionaries(value: Any) -> Any:
     if not _is(value, "pyarrow", "Array", "ChunkedArray") or not _has_codes(value.type):
         return value
     if not _is(value, "pyarrow", "ChunkedArray"):
+        words = value.dictionary
+        if str(words.type) == "string_view":  # polars' text, of which pyarrow takes no rows
+            words = words.cast(sys.modules["pyarrow"].large_string())
         try:
-            return without_dictionaries(value.dictionary.take(value.indices))
-        except NotImplementedError:  # of polars' text
+            return without_dictionaries(words.take(value.indices))
+        except NotImplementedError:
             return sys.modules["pyarrow"].array(value.to_pylist(), value.type.value_type)
     chunks = [without_dictionaries(chunk) for chunk in value.chunks]
     kind = value.type
     while _has_codes(kind):
         kind = kind.value_type
+    if str(kind) == "string_view":
+        kind = sys.modules["pyarrow"].large_string()
     return sys.modules["pyarrow"].chunked_array(chunks, kind)
+
+
+def arrow_rows(value: Any, rows: np.ndarray) -> Any:
+    """Return some rows of a table of pyarrow, by their numbers; None of anything else.
+
+    Text as polars has it, and what else pyarrow takes no rows of, becomes the type that has the
+    same values and of which it does.
+    """
+    if not _is(value, "pyarrow", "Table"):
+        return None
+    arrow: Any = sys.modules["pyarrow"]
+    indices, columns = arrow.array(rows), []
+    for column in value.columns:
+        if str(column.type) == "string_view":
+            column = column.cast(arrow.large_string())
+        try:
+            columns.append(column.take(indices))
+        except NotImplementedError:
+            every, kind = column.to_pylist(), column.type
+            while str(kind).startswith(("dictionary", "run_end_encoded")):
+                kind = kind.value_type
+            columns.append(arrow.array([every[row] for row in rows.tolist()], kind))
+    return arrow.Table.from_arrays(columns, names=value.column_names)
 
 
 def _has_codes(kind: Any) -> bool:
@@ -494,10 +522,13 @@ def _has_codes(kind: Any) -> bool:
 
 
 def _arrow_values(column: Any) -> np.ndarray:
-    column = without_dictionaries(column)
-    if isinstance(column, sys.modules["pyarrow"].ChunkedArray):
-        return column.to_numpy()
-    return column.to_numpy(zero_copy_only=False)
+    column, arrow = without_dictionaries(column), sys.modules["pyarrow"]
+    try:
+        if isinstance(column, arrow.ChunkedArray):
+            return column.to_numpy()
+        return column.to_numpy(zero_copy_only=False)
+    except (arrow.ArrowInvalid, NotImplementedError):  # such as unions, or times in nanoseconds
+        return _objects(column.to_pylist())
 
 
 # Anything that exports a table, read by whichever library there is.

@@ -13,6 +13,7 @@ from numpy.lib import format as npy
 from fastnn.errors import EXHAUSTED, CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
 from fastnn.storage.tensor_file import regular_file
 
+ARROW_STREAM = b"\xff\xff\xff\xff"  # what a message of it begins with, and no other file here
 _ZIP = b"PK\x03\x04", b"PK\x05\x06"  # what archives begin with, the second one without content
 
 
@@ -67,6 +68,8 @@ def _map(stream: IO[bytes], name: str, what: str) -> np.ndarray:
             f"place; save the one that is wanted by itself: numpy.save(path, "
             f"numpy.load({name!r})[key])"
         )
+    if begin.startswith(ARROW_STREAM):
+        raise InvalidInput(f"{what}: {name} {OF_STREAM}")
     if not begin.startswith(npy.MAGIC_PREFIX):
         raise CorruptFile(
             f"{what}: {name} is no .npy file, for it begins with {begin!r}; pass the path of one "
@@ -112,4 +115,9 @@ def _map(stream: IO[bytes], name: str, what: str) -> np.ndarray:
         raise UnusableFile(errno.ENOMEM, f"{what} cannot be mapped: {error}", name) from error
 
 
+OF_STREAM = (
+    "is a stream of Arrow, which can be read but once, from its begin; pass the table itself, "
+    "pyarrow.ipc.open_stream(path).read_all(), or write it as a file of Arrow "
+    "(pyarrow.ipc.new_file) or Parquet"
+)
 _PLAIN = "save one plain array of numbers, such as with numpy.save(path, array.astype('float32'))"

@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingExtra, MissingFile, UnusableFile, shown
 from fastnn.inputs.memory import check_memory
+from fastnn.inputs.npy_files import ARROW_STREAM, OF_STREAM
 from fastnn.storage.tensor_file import regular_file
 
 KINDS = {
@@ -277,14 +278,15 @@ class TableRows(TableFiles):
             self._check(self._fill(batch, array[first:]), first)
         return array
 
-    def read(self, names: Sequence[str], flat: bool, missing: bool) -> np.ndarray:
+    def read(self, names: Sequence[str], flat: bool, missing: bool, role: str) -> np.ndarray:
         """Return some columns of all rows, as they are: (n, columns), or (n,) of one if `flat`.
 
-        With `missing`, what is missing is NaN, and an error otherwise.
+        With `missing`, what is missing is NaN, and an error otherwise. `role` is the argument that
+        names them.
         """
         parts = []
         for name in names:
-            _width(self._types[name], name, self._what)
+            _check_outcome(self._types[name], name, role)
             found = [
                 _values(batch, name, first, missing) for first, batch in self.all_batches([name])
             ]
@@ -413,6 +415,9 @@ class _File:
         except FileNotFoundError:
             raise MissingFile(errno.ENOENT, f"{what}: there is no such file", path) from None
         except pa.ArrowException as error:
+            with open(path, "rb") as stream:
+                if stream.read(4) == ARROW_STREAM:
+                    raise InvalidInput(f"{what}: {path} {OF_STREAM}") from None
             raise CorruptFile(
                 f"{what}: {path} is damaged, or no {kind} file ({error}); use another copy of it"
             ) from error
@@ -426,7 +431,8 @@ class _File:
         if self._parquet:
             return int(self._file.metadata.row_group(group).num_rows)
         # What is read to be counted is one column.
-        return int(self._of(self.schema.names[:1]).get_batch(group).num_rows)
+        with self._reading(group):
+            return int(self._of(self.schema.names[:1]).get_batch(group).num_rows)
 
     def bytes(self, group: int) -> int:
         """Return what a group takes in memory, about."""
@@ -436,9 +442,7 @@ class _File:
 
     def batches(self, group: int, columns: Sequence[str], rows: int) -> Iterator[Any]:
         """Yield batches of at most so many rows, which together are a group."""
-        import pyarrow as pa
-
-        try:
+        with self._reading(group):
             if self._parquet:
                 yield from self._file.iter_batches(
                     rows, row_groups=[group], columns=list(columns), use_threads=False
@@ -447,6 +451,14 @@ class _File:
             batch = self._of(columns).get_batch(group)
             for first in range(0, batch.num_rows, rows):
                 yield batch.slice(first, rows)
+
+    @contextlib.contextmanager
+    def _reading(self, group: int) -> Iterator[None]:
+        """Have what pyarrow finds wrong with a group said of it."""
+        import pyarrow as pa
+
+        try:
+            yield
         except (pa.ArrowException, OSError) as error:
             raise CorruptFile(
                 f"{self._what}: row group {group} of {self._path} cannot be read ({error}); use "
@@ -486,9 +498,9 @@ def of_table(X: Any, y: Any, sample_weight: Any, what: str = "X") -> tuple[Any, 
     if not len(table) or not table.shape[1]:
         raise InvalidInput(f"{what} has no {'rows' if not len(table) else 'features'}")
     if targets:
-        y = table.read(targets, isinstance(y, str), missing=True)
+        y = table.read(targets, isinstance(y, str), True, "y")
     if weights:
-        sample_weight = table.read(weights, isinstance(sample_weight, str), missing=False)
+        sample_weight = table.read(weights, isinstance(sample_weight, str), False, "sample_weight")
     return table, y, sample_weight
 
 
@@ -604,19 +616,44 @@ def _difference(types: dict[str, Any], first: dict[str, Any]) -> str:
     return f"there is no column {next(name for name in types if name not in first)!r} there"
 
 
-def _width(kind: Any, name: str, what: str) -> int:
-    """Return how many numbers a column has in each row, or raise `InvalidInput`."""
+def _inner(kind: Any) -> tuple[Any, int]:
+    """Return of which type the numbers of a column are to be, and how many a row has."""
     import pyarrow.types as types
 
-    inner, width = kind, 1
-    if types.is_fixed_size_list(kind):
-        inner, width = kind.value_type, kind.list_size
-    if not (types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner)):
+    return (kind.value_type, kind.list_size) if types.is_fixed_size_list(kind) else (kind, 1)
+
+
+def _is_numeric(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+
+
+def _width(kind: Any, name: str, what: str) -> int:
+    """Return how many numbers a column has in each row, or raise `InvalidInput`."""
+    inner, width = _inner(kind)
+    if not _is_numeric(inner):
         raise InvalidInput(
             f"{what} has column {name!r} of type {kind}, which is no number; leave it out of the "
             "file, encode it, or train on the table with fastnn.TabularClassifier"
         )
     return int(width)
+
+
+def _check_outcome(kind: Any, name: str, role: str) -> None:
+    """Raise `InvalidInput` where a column that an argument names has no numbers."""
+    if _is_numeric(_inner(kind)[0]):
+        return
+    remedy = "make it one of numbers"
+    if role != "sample_weight":
+        remedy = (
+            "number the classes from 0, such as with pandas.factorize, or make it one of numbers"
+        )
+    raise InvalidInput(
+        f"{role} names column {name!r} of type {kind}, where numbers are due; {remedy}, before the "
+        "file is written, or train on the table by `fastnn train` or fastnn.TabularClassifier, "
+        "which take text"
+    )
 
 
 def _values(batch: Any, name: str, first: int | None, missing: bool = False) -> np.ndarray:

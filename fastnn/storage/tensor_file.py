@@ -204,8 +204,17 @@ def regular_file(path: Any) -> tuple[str, Path]:
     return name, place
 
 
-def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read(
+    path: str | bytes | os.PathLike[Any], writer: str = "Trainer.save"
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the metadata that `write` put into `path`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    writer
+        What writes such files, in messages.
 
     Raises
     ------
@@ -224,7 +233,7 @@ def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], d
     try:
         open(name, "rb").close()
     except FileNotFoundError as error:
-        what = "there is no such file; pass the path of one that Trainer.save made"
+        what = f"there is no such file; pass the path of one that {writer} wrote"
         raise MissingFile(errno.ENOENT, what, name) from error
     except OSError as error:
         raise UnusableFile(error.errno, error.strerror, name) from error
@@ -234,7 +243,7 @@ def read(path: str | bytes | os.PathLike[Any]) -> tuple[dict[str, np.ndarray], d
             if text is None:
                 raise CorruptFile(
                     f"{name} is a safetensors file but not one that fastnn wrote; "
-                    "pass a file that Trainer.save made"
+                    f"pass a file that {writer} wrote"
                 )
             header = _parse(text, name)
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -15,6 +16,36 @@ from fastnn.inputs.frames import Frame, frame_of, rounds_whole_numbers
 from fastnn.tabular.zones import WITH, WITHOUT
 
 _CATEGORICAL = ("category", "categorical", "enum", "dictionary")
+
+
+class WrongValue(InvalidInput):
+    """A value that cannot be what is due; `row` counts from 0 in what was being read.
+
+    The message has the row between `before` and `after`.
+    """
+
+    def __init__(self, before: str, row: int, after: str) -> None:
+        super().__init__(f"{before}row {row}{after}")
+        self.before, self.row, self.after = before, row, after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place, too."""
+        return type(self), (self.before, self.row, self.after)
+
+
+def wrong_cell(name: str, row: int, what: str) -> WrongValue:
+    """Return the error of a cell of a column."""
+    return WrongValue(f"column {name}, ", row, f": {what}")
+
+
+@contextmanager
+def in_table(places: np.ndarray | None) -> Iterator[None]:
+    """Have errors name the rows of the user's table, of which only some may be being read."""
+    try:
+        yield
+    except WrongValue as error:
+        row = error.row if places is None else int(places[error.row])
+        raise InvalidInput(f"{error.before}row {row}{error.after}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +70,8 @@ class Cells:
     measured
         Days or seconds (rows,) of columns of objects that have been read, by place, with the kind
         and the form as which they were; reading takes longer than all else.
+    places
+        The numbers of the rows in the user's table, from 0; None: they are all there.
     """
 
     columns: tuple[np.ndarray, ...]
@@ -48,6 +81,7 @@ class Cells:
     labels: tuple[str, ...] | None = None
     zones: tuple[str, ...] = ()
     measured: dict[int, tuple[tuple[str, str], np.ndarray]] = field(default_factory=dict)
+    places: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Take dates for what has no zone where nothing else is said."""
@@ -62,8 +96,11 @@ class Cells:
     def __getitem__(self, rows: np.ndarray) -> Self:
         """Return some rows, by their numbers or where a mask is True."""
         columns = tuple(column[rows] for column in self.columns)
-        count = int(np.count_nonzero(rows)) if rows.dtype == bool else len(rows)
-        return type(self)(columns, self.names, self.categorical, count, self.labels, self.zones)
+        places = (np.arange(self.rows) if self.places is None else self.places)[rows]
+        return type(self)(
+            columns, self.names, self.categorical, len(places), self.labels, self.zones,
+            places=places,
+        )  # fmt: skip
 
 
 def cells_of(X: Any, what: str = "X") -> Cells:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import InvalidInput, shown
+from fastnn.tabular.cells import WrongValue, wrong_cell
 from fastnn.tabular.dates import CLOCK, moment, moment_beside_dates, unzoned
 from fastnn.tabular.durations import HOURS, duration
 from fastnn.tabular.spelling import word_of
@@ -56,9 +57,11 @@ def numbers_of(values: np.ndarray, name: str, origin: int = 0, truths: bool = Fa
         found = found - origin if origin else found
     infinite = np.isinf(found)
     if infinite.any():
-        raise InvalidInput(
+        raise WrongValue(
             "Input X contains infinity or a value too large for dtype('float64').\n"
-            f"The first is in column {name}, row {int(infinite.argmax())}."
+            f"The first is in column {name}, ",
+            int(infinite.argmax()),
+            ".",
         )
     return found
 
@@ -171,20 +174,23 @@ def _number(text: str, truths: bool, origin: int) -> float:
     return _less(_exactly(text), origin) if origin else value
 
 
-def not_a_number(values: np.ndarray, row: int, name: str) -> InvalidInput:
+def not_a_number(values: np.ndarray, row: int, name: str) -> WrongValue:
     """Return the error of a cell that is none."""
-    return InvalidInput(
-        f"column {name}, row {row}: {shown(values[row]):.60} where a number is due; correct it, or "
-        "leave it missing (None) if it is unknown, or name the column in categorical_features if "
-        "it is one of categories"
+    return wrong_cell(
+        name,
+        row,
+        f"{shown(values[row]):.60} where a number is due; correct it, or leave it missing (None) "
+        "if it is unknown, or name the column in categorical_features if it is one of categories",
     )
 
 
-def _several(cells: list[Any], name: str) -> InvalidInput:
+def _several(cells: list[Any], name: str) -> WrongValue:
     row = next(row for row, cell in enumerate(cells) if not _has_hash(cell))
-    return InvalidInput(
-        f"column {name}, row {row}: {shown(cells[row]):.60} is a {type(cells[row]).__name__}, "
-        "where one value is due; make columns of what it holds, or leave the column out"
+    return wrong_cell(
+        name,
+        row,
+        f"{shown(cells[row]):.60} is a {type(cells[row]).__name__}, where one value is due; make "
+        "columns of what it holds, or leave the column out",
     )
 
 
@@ -246,14 +252,14 @@ def words_of(values: np.ndarray, name: str, named: Collection[str] = ()) -> list
         raise _several(cells, name) from None
     if any(issubclass(kind, bytes) for kind, _ in every):
         row = next(row for row, cell in enumerate(cells) if isinstance(cell, bytes))
-        raise InvalidInput(
-            f"column {name}, row {row}: {shown(cells[row]):.60} is bytes; decode them to text first"
-        )
+        raise wrong_cell(name, row, f"{shown(cells[row]):.60} is bytes; decode them to text first")
     if any(_is_nameless(kind) for kind, _ in every):
         row = next(row for row, cell in enumerate(cells) if _is_nameless(type(cell)))
-        raise InvalidInput(
-            f"column {name}, row {row}: {shown(cells[row]):.60} has no text that tells it from "
-            "others; pass numbers, text or dates, or leave the column out"
+        raise wrong_cell(
+            name,
+            row,
+            f"{shown(cells[row]):.60} has no text that tells it from others; pass numbers, text or "
+            "dates, or leave the column out",
         )
     known = {pair: ABSENT if is_absent(pair[1]) else word_of(pair[1]) or ABSENT for pair in every}
     for pair in every if named else ():
@@ -287,7 +293,7 @@ def dates_of(values: np.ndarray, name: str, form: str, trained: str = "") -> tup
 def _check_zones(values: np.ndarray, name: str, zones: Zones, trained: str) -> None:
     if wrong := zones.wrong(values, trained):
         row, what = wrong
-        raise InvalidInput(f"column {name}, row {row}: {what}")
+        raise wrong_cell(name, row, what)
 
 
 def check_zone(values: np.ndarray, name: str, trained: str, zone: str) -> None:
@@ -295,8 +301,7 @@ def check_zone(values: np.ndarray, name: str, trained: str, zone: str) -> None:
     there = ~np.isnat(values)
     if trained and zone and trained != zone and there.any():
         row = int(there.argmax())
-        what = difference(str(values[row]), zone)
-        raise InvalidInput(f"column {name}, row {row}: {what}")
+        raise wrong_cell(name, row, difference(str(values[row]), zone))
 
 
 def durations_of(values: np.ndarray, name: str, form: str) -> np.ndarray:
@@ -357,9 +362,11 @@ def _read_each(
                 known[key] = missing if absent else read(cell)
             found.append(known[key])
         except (TypeError, ValueError, OverflowError):
-            raise InvalidInput(
-                f"column {name}, row {row}: {shown(cell):.60} where a {due} is due; correct it, or "
-                "leave it missing (None) if it is unknown"
+            raise wrong_cell(
+                name,
+                row,
+                f"{shown(cell):.60} where a {due} is due; correct it, or leave it missing (None) "
+                "if it is unknown",
             ) from None
     return np.array(found, dtype)
 

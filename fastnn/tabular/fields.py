@@ -27,7 +27,7 @@ from fastnn.tabular.categories import (
     kept_words,
     least_rows,
 )
-from fastnn.tabular.cells import Cells
+from fastnn.tabular.cells import Cells, WrongValue, in_table
 from fastnn.tabular.columns import (
     ABSENT,
     check_zone,
@@ -183,38 +183,45 @@ class Fields:
         InvalidInput
             Infinity in a column, or text among its numbers; dates in one of numbers.
         """
-        learnt = []
+        learnt, learning = [], cells.places
+        if rows is not None:
+            learning = rows if cells.places is None else cells.places[rows]
         every = zip(cells.columns, cells.names, cells.categorical, cells.zones, strict=True)
-        for place, (values, name, categories, zone) in enumerate(every):
-            kind, form = "category", ""
-            measured: np.ndarray | None = None
-            if place in numeric:
-                if values.dtype.kind in "mM":
-                    what = "dates" if values.dtype.kind == "M" else "durations"
-                    raise InvalidInput(
-                        f"column {name} has {what}, but numeric_features names it; leave it out"
-                    )
-                numbers_of(values, name)
-                kind = "number"
-            elif not categories and place not in categorical:
-                kind, form, read, measured = _kind(values, name)
-                zone = zone or read
-                if cells.labels is None:  # else the command has said it
-                    _warn_of_other_kind(values, name, kind)
-            if measured is not None:
-                cells.measured[place] = (kind, form), measured
-                measured = measured if rows is None else measured[rows]
-            given = values if rows is None else values[rows]
-            # What has been made a category of is one, also where it is a word for a missing value.
-            declared = kind == "category" and (categories or place in categorical)
-            named = named_gaps(given) if declared else frozenset[str]()
-            field = _learn(given, name, kind, form, zone, named, measured)
-            if kind == "number":
-                field = replace(field, truth=_is_binary(values, name))
-            learnt.append(field)
+        with in_table(cells.places):
+            for place, (values, name, categories, zone) in enumerate(every):
+                kind, form = "category", ""
+                measured: np.ndarray | None = None
+                if place in numeric:
+                    if values.dtype.kind in "mM":
+                        what = "dates" if values.dtype.kind == "M" else "durations"
+                        raise InvalidInput(
+                            f"column {name} has {what}, but numeric_features names it; leave it out"
+                        )
+                    numbers_of(values, name)
+                    kind = "number"
+                elif not categories and place not in categorical:
+                    kind, form, read, measured = _kind(values, name)
+                    zone = zone or read
+                    if cells.labels is None:  # else the command has said it
+                        _warn_of_other_kind(values, name, kind)
+                if measured is not None:
+                    cells.measured[place] = (kind, form), measured
+                    measured = measured if rows is None else measured[rows]
+                given = values if rows is None else values[rows]
+                # What has been made a category of is one, also where it is a word for a missing
+                # value.
+                declared = kind == "category" and (categories or place in categorical)
+                named = named_gaps(given) if declared else frozenset[str]()
+                with in_table(learning):
+                    field = _learn(given, name, kind, form, zone, named, measured)
+                if kind == "number":
+                    field = replace(field, truth=_is_binary(values, name))
+                learnt.append(field)
         numbers = (_numbers(field, cells, place) for place, field in enumerate(learnt))
         seen = (each if rows is None else each[rows] for each in numbers)
-        if all(map(_tells_nothing, learnt, seen)):
+        with in_table(cells.places):
+            nothing_left = all(map(_tells_nothing, learnt, seen))
+        if nothing_left:
             warnings.warn(
                 "no column is left to learn from: each has no values, or one in all rows, or is "
                 "text that differs in nearly all of them, or rare words alone",
@@ -234,11 +241,12 @@ class Fields:
         pairs = list(zip(self.fields, cells.columns, strict=True))
         numbers = np.empty((cells.rows, sum(each.width for each in self.fields)))
         first = 0
-        for place, each in enumerate(self.fields):
-            if each.width:
-                numbers[:, first : first + each.width] = _numbers(each, cells, place)
-                first += each.width
-        codes = [each.code(values) for each, values in pairs if each.kind == "category"]
+        with in_table(cells.places):
+            for place, each in enumerate(self.fields):
+                if each.width:
+                    numbers[:, first : first + each.width] = _numbers(each, cells, place)
+                    first += each.width
+            codes = [each.code(values) for each, values in pairs if each.kind == "category"]
         empty = np.empty((cells.rows, 0), np.int64)
         return Coded(numbers, np.stack(codes, axis=1) if codes else empty)
 
@@ -415,10 +423,9 @@ def _each(values: np.ndarray, kind: str, form: str, name: str) -> tuple[str, np.
             return zone, seconds
         dates, zone = dates_of(values, name, form)
         return zone, days_of(dates)
-    except InvalidInput as error:
-        raise InvalidInput(
-            f"{error}, or name the column in categorical_features if it is one of categories"
-        ) from None
+    except WrongValue as error:
+        more = ", or name the column in categorical_features if it is one of categories"
+        raise WrongValue(error.before, error.row, error.after + more) from None
 
 
 def _is_date(text: str) -> bool:

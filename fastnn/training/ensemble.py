@@ -483,7 +483,7 @@ class Ensemble:
             choose(target)
         if precision is not None:
             check_precision(precision)
-        tensors, content = tensor_file.read(path)
+        tensors, content = tensor_file.read(path, f"{cls.__name__}.save")
         return cls.from_content(tensors, content, os.fsdecode(path), target, precision)
 
     @classmethod

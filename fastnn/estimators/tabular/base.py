@@ -7,7 +7,7 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -30,8 +30,8 @@ from fastnn.estimators.tabular.importances import importances
 from fastnn.estimators.tabular.outcomes import values_of
 from fastnn.estimators.tabular.splitting import one_of_each_first, split
 from fastnn.inputs.arrays import refuse_masked
-from fastnn.inputs.frames import as_table
-from fastnn.tabular.cells import Cells, cells_of
+from fastnn.inputs.frames import arrow_rows, as_table
+from fastnn.tabular.cells import Cells, cells_of, in_table
 from fastnn.tabular.encodings import Coded, Encoding
 from fastnn.tabular.fields import Fields
 from fastnn.targets.selection import Target
@@ -163,26 +163,26 @@ class TabularEstimator(WithWholeParameters):
         if groups is not None:
             check_consistent_length(groups, np.empty(cells.rows))
         if weights is not None and not weights.all():
-            X, cells, y, weights, groups = _with_weight(X, cells, y, weights, groups)
-        targets = self._learn_targets(y)
+            cells, y, weights, groups = _with_weight(cells, y, weights, groups)
+        with in_table(cells.places):
+            targets = self._learn_targets(y)
         random = check_random_state(self.random_state)
         held_out = self._check_held_out(*validation)
         rows = random.permutation(cells.rows)
         classes = len(getattr(self, "classes_", ()))
         if held_out is None:
             rows, held = split(targets, classes, self.validation_fraction, groups, random)
-            held_out = _taken(X, cells, y, weights, held)
+            X_val, cells_val, y_val, weights_val = X, *_taken(cells, y, weights, held)
         elif groups is not None:
             raise InvalidInput("groups decide which rows to validate on, but X_val is given")
         else:  # in any order: where the time is short, the first of them are all that there is
             X_val, cells_val, y_val, weights_val = held_out
             order = random.permutation(len(y_val))
-            held_out = _taken(X_val, cells_val, y_val, weights_val, order)
+            cells_val, y_val, weights_val = _taken(cells_val, y_val, weights_val, order)
         if classes:
             rows = one_of_each_first(rows, targets)
         self._fields = Fields.learn(cells, rows, *self._chosen_kinds(cells))
         coded = self._fields.code(cells)
-        X_val, cells_val, y_val, weights_val = held_out
         row_weights = self._row_weights(y, weights)
         refuse_no_weight(row_weights, OF_CLASSES)
         training = Part(
@@ -190,8 +190,12 @@ class TabularEstimator(WithWholeParameters):
             self._standard(targets[rows]),
             None if row_weights is None else row_weights[rows],
         )
+        with nullcontext() if held_out is None else _of_validation():
+            coded_val = self._fields.code(cells_val)
+        if self.scoring is not None:  # else nobody asks for them
+            X_val = _rows_of(X_val, cells_val)
         kept = Part(
-            self._fields.code(cells_val),
+            coded_val,
             self._standard(self._encode(y_val)),
             self._row_weights(y_val, weights_val),
         )
@@ -282,16 +286,18 @@ class TabularEstimator(WithWholeParameters):
         if X is None or y is None:
             missing = "X_val" if X is None else "y_val"
             raise InvalidInput(f"validation data are X_val and y_val, but {missing} is None")
-        X = as_table(X, "X_val")
-        cells = self._cells(X, reset=False)
-        _refuse_names(y_val=y, sample_weight_val=sample_weight)
-        y = values_of(y, "y_val")
-        check_consistent_length(y, np.empty(cells.rows))
-        refuse_masked(sample_weight, "sample_weight_val")
-        weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
-        if weights is not None and not weights.all():
-            X, cells, y, weights, _ = _with_weight(X, cells, y, weights, None)
-        self._check_known(y)
+        with _of_validation():
+            X = as_table(X, "X_val")
+            cells = self._cells(X, reset=False)
+            _refuse_names(y_val=y, sample_weight_val=sample_weight)
+            y = values_of(y, "y_val")
+            check_consistent_length(y, np.empty(cells.rows))
+            refuse_masked(sample_weight, "sample_weight_val")
+            weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
+            if weights is not None and not weights.all():
+                cells, y, weights, _ = _with_weight(cells, y, weights, None)
+            with in_table(cells.places):
+                self._check_known(y)
         return X, cells, y, weights
 
     def _chosen_kinds(self, cells: Cells) -> tuple[Collection[int], Collection[int]]:
@@ -358,7 +364,7 @@ class TabularEstimator(WithWholeParameters):
             rows = np.arange(len(outputs))
             own = {name: values[rows] for name, values in given.items()}
             answering = self._answering(self._mean_of(outputs))
-            found = float(scorer(answering, _rows_of(X, rows), y[rows], **own))
+            found = float(scorer(answering, _some_rows(X, rows), y[rows], **own))
             if np.isnan(found):
                 raise InvalidInput(f"scoring={self.scoring!r} gave nan; it must give a number")
             return found
@@ -483,6 +489,7 @@ class TabularEstimator(WithWholeParameters):
 
     def _check_known(self, y: Any) -> None:
         """Raise where targets to validate on cannot be."""
+        self._encode(y)
 
     def _row_weights(self, y: Any, weights: np.ndarray | None) -> np.ndarray | None:
         """Return what rows count in the loss."""
@@ -527,29 +534,46 @@ def _refuse_names(**given: Any) -> None:
             )
 
 
+@contextmanager
+def _of_validation() -> Iterator[None]:
+    """Have errors on the rows to validate on name these arguments before what they say."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        error.args = (f"X_val and y_val: {error}",)
+        raise
+
+
 def _taken(
-    X: Any, cells: Any, y: np.ndarray, weights: np.ndarray | None, rows: np.ndarray
-) -> tuple[Any, Any, np.ndarray, np.ndarray | None]:
+    cells: Cells, y: np.ndarray, weights: np.ndarray | None, rows: np.ndarray
+) -> tuple[Cells, np.ndarray, np.ndarray | None]:
     """Return some rows of what is to be validated on."""
-    own = None if weights is None else weights[rows]
-    return _rows_of(X, rows), cells[rows], y[rows], own
+    return cells[rows], y[rows], None if weights is None else weights[rows]
 
 
 def _with_weight(
-    X: Any, cells: Cells, y: Any, weights: np.ndarray, groups: Any
-) -> tuple[Any, Cells, Any, np.ndarray, Any]:
+    cells: Cells, y: Any, weights: np.ndarray, groups: Any
+) -> tuple[Cells, Any, np.ndarray, Any]:
     """Return the rows that count."""
     rows = np.flatnonzero(weights)
     if not len(rows):
         raise InvalidInput("sample_weight is 0 for all rows; at least one must count")
     groups = None if groups is None else groups[rows]
-    return _rows_of(X, rows), cells[rows], y[rows], weights[rows], groups
+    return cells[rows], y[rows], weights[rows], groups
 
 
-def _rows_of(X: Any, rows: np.ndarray) -> Any:
-    """Return some rows of a table of any kind, for a scorer."""
+def _rows_of(X: Any, cells: Cells) -> Any:
+    """Return the rows of a table of any kind that some cells are of, for a scorer."""
     if isinstance(X, Cells):
-        return X[rows]
+        return cells
     if not hasattr(X, "__getitem__") or isinstance(X, memoryview):
         X = np.asarray(X)
-    return _safe_indexing(X, rows)
+    return _some_rows(X, cells.places)
+
+
+def _some_rows(X: Any, rows: Any) -> Any:
+    """Return some rows of a table of any kind."""
+    if isinstance(X, Cells):
+        return X[rows]
+    taken = arrow_rows(X, rows)
+    return _safe_indexing(X, rows) if taken is None else taken

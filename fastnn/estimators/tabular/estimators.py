@@ -25,6 +25,7 @@ from fastnn.estimators.tabular.scorers import (
     shares_of,
 )
 from fastnn.estimators.weights import weights_of
+from fastnn.tabular.cells import WrongValue
 from fastnn.tabular.deviations import in_deviations, mean_and_deviation, of_deviations
 from fastnn.targets.selection import Target
 
@@ -368,14 +369,15 @@ class TabularRegressor(ScoredNumbers, TabularEstimator):
             row, wrong = next(
                 (row, cell) for row, cell in enumerate(y.tolist()) if not _is_number(cell)
             )
-            raise InvalidInput(
-                f"y must be numbers for a regression, and is {shown(wrong):.60} in row {row}"
+            raise WrongValue(
+                f"y must be numbers for a regression, and is {shown(wrong):.60} in ", row, ""
             ) from None
         try:
             with np.errstate(invalid="ignore"):  # of a sum that tells what is finite
                 assert_all_finite(numbers, input_name="y")
         except ValueError as error:
-            raise InvalidInput(str(error)) from error
+            row = int(np.isfinite(numbers).argmin())
+            raise WrongValue(f"{error}\nThe first is in ", row, ".") from error
         return numbers
 
     def _standard(self, targets: np.ndarray) -> np.ndarray:

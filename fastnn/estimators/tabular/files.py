@@ -59,7 +59,7 @@ def load(
     kind: type[Estimator], path: str | bytes | os.PathLike[Any], target: Target | None = None
 ) -> Estimator:
     """Return the estimator of a class that `save` wrote to `path`; see `TabularEstimator.load`."""
-    tensors, content = tensor_file.read(path)
+    tensors, content = tensor_file.read(path, f"{kind.__name__}.save")
     where = os.fsdecode(path)
     check_kind(content, kind.__name__, where)
     if not isinstance(content, dict) or content.get("kind") != kind.__name__:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn.errors import CorruptFile, InvalidInput, importing
+from fastnn.inputs.frames import without_dictionaries
 from fastnn.tabular.table import Table, listed
 from fastnn.tabular.words import exact
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def read_files(path: str, files: Any) -> tuple[Table, list[str]]:
-    """Return the table of Arrow files, or of all files of a folder; raises as `read_parquet`.
+    """Return the table of Arrow files, or of all files of a folder; raises as `read_content`.
 
     Parameters
     ----------
@@ -64,26 +65,39 @@ def blocks_of_files(
         yield block()
 
 
-def read_parquet(name: str, content: bytes) -> tuple[Table, list[str]]:
-    """Return the table of a Parquet file, and which columns are left out of it.
+def read_content(name: str, content: bytes, form: str) -> tuple[Table, list[str]]:
+    """Return the table of a Parquet file or a stream of Arrow, and which columns are left out.
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    content
+        Its bytes.
+    form
+        "parquet" or "arrow".
 
     Raises
     ------
     MissingExtra
         There is no pyarrow.
     CorruptFile
-        A file that pyarrow cannot read.
+        Bytes that pyarrow cannot read.
     InvalidInput
         No rows, or no column of numbers, text or dates.
     """
+    what = "Parquet" if form == "parquet" else "a stream of Arrow"
     with importing(
-        f"{name} is Parquet, which pyarrow reads, and that",
+        f"{name} is {what}, which pyarrow reads, and that",
         'pip install "fastnn[tables]", or save the table as CSV',
     ):
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     try:
-        table = parquet.read_table(io.BytesIO(content))
+        if form == "parquet":
+            table = parquet.read_table(io.BytesIO(content))
+        else:
+            table = arrow.ipc.open_stream(content).read_all()
     except (arrow.ArrowException, OSError) as error:
         raise CorruptFile(f"{name} is damaged ({error}); make it again") from error
     names = table.column_names
@@ -113,19 +127,23 @@ def _table(name: str, table: Any, names: list[str]) -> tuple[Table, list[str]]:
 
 
 def table_of(files: TableFiles, names: Sequence[str], rows: np.ndarray) -> Table:
-    """Return the columns of some rows, given by ascending numbers."""
+    """Return the columns of some rows, given by ascending numbers; none that can be none."""
     import pyarrow as arrow
 
+    types = dict(files.columns)
     groups = np.unique(np.searchsorted(files.edges, rows, "right") - 1).tolist()
-    parts = []
-    for first, batch in files.all_batches(names, groups):
+    parts: dict[str, list[Any]] = {name: [] for name in names if _is_column(types[name])}
+    for first, batch in files.all_batches(list(parts), groups) if parts else ():
         begin, end = np.searchsorted(rows, [first, first + batch.num_rows])
         if begin < end:
-            parts.append(batch.take(arrow.array(rows[begin:end] - first)))
-    table = arrow.Table.from_batches(parts)
-    read = {name: column_of(table.column(name)) for name in names}
+            here = arrow.array(rows[begin:end] - first)
+            for name, taken in parts.items():
+                values = batch.column(batch.schema.get_field_index(name))
+                taken.append(_plain(values).take(here))
+    read = {name: column_of(arrow.chunked_array(taken)) for name, taken in parts.items()}
     columns = {name: values for name, values in read.items() if values is not None}
-    return Table(columns, len(rows), False, rows, zoned_in(table.schema))
+    schema = arrow.schema([arrow.field(name, types[name]) for name in parts])
+    return Table(columns, len(rows), False, rows, zoned_in(schema))
 
 
 def zoned_in(schema: Any) -> frozenset[str]:
@@ -162,10 +180,10 @@ def column_of(values: Any) -> np.ndarray | None:
     """
     import pyarrow as arrow
 
+    if not _is_column(values.type):
+        return None
+    values = _plain(values)
     types, kind = arrow.types, values.type
-    if types.is_dictionary(kind):
-        values = values.cast(kind.value_type)
-        kind = values.type
     if types.is_boolean(kind):
         if not values.null_count:
             return np.array(values.to_pylist(), bool)
@@ -198,18 +216,49 @@ def column_of(values: Any) -> np.ndarray | None:
         clock = np.empty(len(values), object)
         clock[:] = [None if each is None else str(each) for each in values.to_pylist()]
         return clock
-    if getattr(types, "is_string_view", types.is_string)(kind):  # which older versions lack
-        kind, values = arrow.string(), values.cast(arrow.string())
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
-        # Of equal texts there is one.
-        coded = arrow.chunked_array([values], kind) if isinstance(values, arrow.Array) else values
-        coded = coded.combine_chunks().dictionary_encode()
-        if isinstance(coded, arrow.ChunkedArray):
-            coded = coded.combine_chunks()
-        words = np.empty(len(coded.dictionary) + 1, object)
-        words[:-1], words[-1] = coded.dictionary.to_pylist(), None
-        return words[np.asarray(coded.indices.fill_null(len(coded.dictionary)))]
-    return None
+    # Of equal texts there is one.
+    coded = arrow.chunked_array([values], kind) if isinstance(values, arrow.Array) else values
+    coded = coded.combine_chunks().dictionary_encode()
+    if isinstance(coded, arrow.ChunkedArray):
+        coded = coded.combine_chunks()
+    words = np.empty(len(coded.dictionary) + 1, object)
+    words[:-1], words[-1] = coded.dictionary.to_pylist(), None
+    return words[np.asarray(coded.indices.fill_null(len(coded.dictionary)))]
+
+
+def _is_column(kind: Any) -> bool:
+    """Return whether a type is one of numbers, text, dates or times, or of codes for such."""
+    import pyarrow.types as types
+
+    while types.is_dictionary(kind):
+        kind = kind.value_type
+    return (
+        types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_date(kind)
+        or types.is_timestamp(kind)
+        or types.is_duration(kind)
+        or types.is_time(kind)
+        or types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_null(kind)
+        or _is_view(kind)
+    )
+
+
+def _is_view(kind: Any) -> bool:
+    """Return whether a type is text as polars has it, of which pyarrow neither takes nor codes."""
+    return str(kind) == "string_view"  # which older versions lack
+
+
+def _plain(values: Any) -> Any:
+    """Return a column of values where it has codes of them, and of a type that pyarrow handles."""
+    import pyarrow as arrow
+
+    values = without_dictionaries(values)
+    return values.cast(arrow.large_string()) if _is_view(values.type) else values
 
 
 def _of_decimals(cells: list[Decimal | None]) -> np.ndarray:

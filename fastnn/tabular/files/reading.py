@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn.errors import CorruptFile, InvalidInput, MissingFile, UnusableFile, shown
+from fastnn.inputs.npy_files import ARROW_STREAM
 from fastnn.inputs.table_files import TableFiles, check_source, table_files
 from fastnn.tabular.table import Matrix, Table, offered
 
@@ -127,7 +128,7 @@ def read(path: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
         from fastnn.tabular.files.parquet import read_files
 
         return read_files(path, opened(path, files))
-    with _source(path, reading) as source:
+    with Source(path) as source:
         return _whole(source, _form(source, reading), reading)
 
 
@@ -149,7 +150,7 @@ def read_in_blocks(path: str, reading: Reading, said: list[str]) -> Iterator[Tab
 
         yield from blocks_of_files(path, opened(path, files), CELLS, BYTES, said)
         return
-    with _source(path, reading) as source:
+    with Source(path) as source:
         form = _form(source, reading)
         if form == "csv":
             from fastnn.tabular.files.delimited import blocks_of_text
@@ -166,19 +167,18 @@ def read_in_blocks(path: str, reading: Reading, said: list[str]) -> Iterator[Tab
         yield table
 
 
-def _source(path: str, reading: Reading) -> Source:
-    if reading.form == "arrow":
-        raise CorruptFile(f"{path} is no Arrow file, though --format says so; leave that out")
-    return Source(path)
-
-
 def _form(source: Source, reading: Reading) -> str:
     """Return which of `FORMATS` the content is, or raise `InvalidInput` where there is none."""
     if not source.peek(_START).strip() and not source.more_than(_START):
         raise InvalidInput(
             f"{source.name} is empty; pass a table with a header and at least one row"
         )
-    return reading.form or _format(source.name, source.peek(_START))
+    content = source.peek(_START)
+    if reading.form == "arrow" and not content.startswith(ARROW_STREAM):
+        raise CorruptFile(
+            f"{source.name} is no Arrow file, though --format says so; leave that out"
+        )
+    return reading.form or _format(source.name, content)
 
 
 def _whole(source: Source, form: str, reading: Reading) -> tuple[Table | Matrix, list[str]]:
@@ -188,10 +188,10 @@ def _whole(source: Source, form: str, reading: Reading) -> tuple[Table | Matrix,
 
         return read_delimited(source, reading)
     name, content = source.name, source.read()
-    if form == "parquet":
-        from fastnn.tabular.files.parquet import read_parquet
+    if form in ("parquet", "arrow"):
+        from fastnn.tabular.files.parquet import read_content
 
-        return read_parquet(name, content)
+        return read_content(name, content, form)
     if form == "svmlight":
         from fastnn.tabular.files.svmlight import read_svmlight
 
@@ -362,6 +362,8 @@ def _format(name: str, content: bytes) -> str:
     """Return which of `FORMATS` some content is."""
     if _PARQUET.match(content):
         return "parquet"
+    if content.startswith(ARROW_STREAM):
+        return "arrow"
     if content.startswith(b"\x93NUMPY"):
         return "npy"
     plain = name.removesuffix(".gz").lower()
