@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from fastnn import errors
+from fastnn.tabular.cells import WrongValue
 from fastnn.tabular.table import WrongCell
 
 
@@ -19,6 +20,8 @@ def made(kind):
         return kind(errno.EACCES, "no", "model.safetensors")
     if kind is WrongCell:
         return kind(3, "no")
+    if kind is WrongValue:
+        return kind("no value in ", 3, ".")
     return kind("no", 3, 4) if issubclass(kind, errors.Diverged) else kind("no")
 
 

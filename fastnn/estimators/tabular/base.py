@@ -289,10 +289,12 @@ class TabularEstimator(WithWholeParameters):
         with _of_validation():
             X = as_table(X, "X_val")
             cells = self._cells(X, reset=False)
-            _refuse_names(y_val=y, sample_weight_val=sample_weight)
-            y = values_of(y, "y_val")
+        # What is wrong with these says itself which of them it is.
+        _refuse_names(y_val=y, sample_weight_val=sample_weight)
+        y = values_of(y, "y_val")
+        refuse_masked(sample_weight, "sample_weight_val")
+        with _of_validation():
             check_consistent_length(y, np.empty(cells.rows))
-            refuse_masked(sample_weight, "sample_weight_val")
             weights = check_weights(sample_weight, np.empty((cells.rows, 1)))
             if weights is not None and not weights.all():
                 cells, y, weights, _ = _with_weight(cells, y, weights, None)
